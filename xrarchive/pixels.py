@@ -1,0 +1,110 @@
+"""The only place where pixel ranges and sizes are converted.
+
+Two forms of an image exist: *pixels*, uint8 [H, W] or [N, H, W] with 0 = black, as stored; and *planes*, float32
+[N, 1, H, W] in [-1, 1], as networks see them. Resizing is antialiased and keeps the aspect.
+"""
+
+from __future__ import annotations
+
+import io
+import zlib
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+Fit = Literal["crop", "pad"]
+Pixels = npt.NDArray[np.uint8]
+Planes = npt.NDArray[np.float32]
+
+# Twice the pixels of the largest published chest radiographs (about 4,300 x 3,600); a larger one is no radiograph.
+MAX_SOURCE_PIXELS = 32_000_000
+
+
+def to_planes(pixels: Pixels) -> Planes:
+    """uint8 [N, H, W] in 0..255 -> float32 [N, 1, H, W] in [-1, 1]."""
+    if pixels.dtype != np.uint8 or pixels.ndim != 3:
+        raise ValueError(f"pixels must be uint8 [N, H, W], got {pixels.dtype} {pixels.shape}")
+    return np.asarray(pixels[:, None], dtype=np.float32) / np.float32(127.5) - np.float32(1)
+
+
+def to_pixels(planes: Planes) -> Pixels:
+    """float32 [N, 1, H, W], nominally in [-1, 1] -> uint8 [N, H, W]; values outside are clipped, ties go to even."""
+    if planes.ndim != 4 or planes.shape[1] != 1:
+        raise ValueError(f"planes must be [N, 1, H, W], got {planes.shape}")
+    if not np.isfinite(planes).all():
+        raise ValueError("planes hold NaN or infinity")
+    scaled = np.rint((planes[:, 0].astype(np.float32) + np.float32(1)) * np.float32(127.5))
+    pixels: Pixels = np.clip(scaled, 0, 255).astype(np.uint8)
+    return pixels
+
+
+def to_grey(image: Image.Image, *, deep_max: int = 65535) -> Image.Image:
+    """A decoded image of any kind as 8-bit grey (mode L), 0 = black.
+
+    16-bit grey is scaled by its declared range (0..deep_max -> 0..255, rounded), never clipped or stretched, so that
+    equal values stay equal across images. Colour becomes luma (ITU-R 601); transparent parts become black.
+
+    Args:
+        image: As Pillow decoded it.
+        deep_max: White in a 16-bit image: 65535, or 4095 where the file declares 12 bits.
+
+    Raises:
+        ValueError: For 32-bit integers and floats, which say nothing of their range.
+    """
+    if image.mode.startswith("I;16"):
+        deep = np.asarray(image).astype(np.uint32)
+        return Image.fromarray(((deep * 255 + deep_max // 2) // deep_max).astype(np.uint8))
+    if image.mode in {"I", "F"}:
+        raise ValueError(f"pixels of mode {image.mode} have no declared range")
+    if image.has_transparency_data:
+        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(black, image.convert("RGBA"))
+    return image if image.mode == "L" else image.convert("L")
+
+
+def fit_square(image: Image.Image, size_px: int, fit: Fit) -> Pixels:
+    """A grey image as uint8 [size_px, size_px]: aspect kept by a centre crop or by black padding, then area-averaged.
+
+    Downsizing uses Pillow's BOX filter (area averaging, no aliasing), enlarging BICUBIC.
+    """
+    grey = image if image.mode == "L" else image.convert("L")
+    side = min(grey.size) if fit == "crop" else max(grey.size)
+    left, top = (grey.width - side) // 2, (grey.height - side) // 2
+    square = grey.crop((left, top, left + side, top + side))
+    if side == size_px:
+        return np.asarray(square)
+    resample = Image.Resampling.BOX if side > size_px else Image.Resampling.BICUBIC
+    return np.asarray(square.resize((size_px, size_px), resample))
+
+
+def encode_png(pixels: Pixels) -> bytes:
+    """Lossless 8-bit grey PNG of uint8 [H, W].
+
+    Level 1 with run-length matching: 2 to 5 times faster than Pillow's default on radiographs and no larger.
+    """
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
+    return stream.getvalue()
+
+
+def decode_png(data: bytes) -> Pixels:
+    """The uint8 [H, W] pixels of a PNG that `encode_png` made."""
+    with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+        if image.mode != "L":
+            raise ValueError(f"expected a grey PNG (mode L), got mode {image.mode}")
+        return np.asarray(image)
+
+
+def write_grid(path: Path, pixels: Pixels, *, columns: int, gap_px: int = 2) -> None:
+    """Write uint8 [N, H, W] as one PNG sheet, row by row, `columns` across, on a mid-grey ground."""
+    count, height, width = pixels.shape
+    rows = -(-count // columns)
+    sheet = np.full((rows * (height + gap_px) + gap_px, columns * (width + gap_px) + gap_px), 96, np.uint8)
+    for index, tile in enumerate(pixels):
+        top = gap_px + (index // columns) * (height + gap_px)
+        left = gap_px + (index % columns) * (width + gap_px)
+        sheet[top : top + height, left : left + width] = tile
+    Image.fromarray(sheet).save(path)
