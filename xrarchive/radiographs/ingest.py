@@ -1,0 +1,351 @@
+"""Ingest: a folder of radiographs becomes a radiograph set.
+
+In: any layout `layouts` knows. Out: the folder described in `table`. Called by the command and by notebooks.
+
+Why streamed: pixels are appended to the .npy file as they are decoded, so memory stays flat for 100,000 radiographs,
+and a full disk is an error we can report, where a memory map would die of SIGBUS.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import numpy as np
+import PIL
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from xrarchive.errors import InputDataError, PlanChangedError, SettingsError
+from xrarchive.files import atomic_open, atomic_path, locked, sha256_file, write_bytes, write_json
+from xrarchive.findings import NIH_FINDINGS, make_vocabulary
+from xrarchive.pixels import Fit
+from xrarchive.radiographs.decode import Decoded, Reject, SourceFile, decode, decoder_warnings, source_sha256
+from xrarchive.radiographs.layouts import Listing, Row, read_listing
+from xrarchive.radiographs.split import SPLITS
+from xrarchive.radiographs.table import (
+    REJECTS_COLUMNS,
+    REJECTS_NAME,
+    RESERVED_COLUMNS,
+    SCHEMA,
+    SET_NAME,
+    TABLE_NAME,
+    RadiographSet,
+    open_set,
+    pixels_name,
+    table_schema,
+)
+from xrarchive.records import OnStatus, Status, ignore_status
+from xrarchive.terms import require_terms
+
+# The sizes a generator can be trained at.
+SIZES_PX = (16, 32, 64, 128, 256, 512, 1024)
+
+# Radiographs in flight: enough to keep the threads busy, few enough to hold (at 1024 px, 128 MB).
+_BATCH = 128
+_MAX_THREADS = 8
+_NAMED_REASONS = 3
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What an ingest gave.
+
+    Attributes:
+        images: Radiographs in the set.
+        patients: Distinct patients; a radiograph without patient id counts as one.
+        findings: Radiographs that show each finding, in vocabulary order.
+        splits: Radiographs per split.
+        rejected: ``{"image": ..., "reason": ...}`` for each listed file that is not in the set.
+        enlarged: Radiographs smaller than `size_px`, which interpolation has made larger.
+        shared: Groups of images that are one and the same file under two names in different splits.
+        ignored_columns: Columns of the source's table that were not needed.
+        layout: Which layout the source has.
+        size_px: Side of the pixels.
+        terms: Names of the terms the set carries.
+        out: The set's folder.
+        sha256: Identifies the set (see `RadiographSet.sha256`).
+    """
+
+    images: int
+    patients: int
+    findings: dict[str, int]
+    splits: dict[str, int]
+    rejected: list[dict[str, str]]
+    enlarged: int
+    shared: list[list[str]]
+    ignored_columns: list[str]
+    layout: str
+    size_px: int
+    terms: list[str]
+    out: str
+    sha256: str
+
+
+def ingest(
+    source: Path,
+    out: Path,
+    *,
+    size_px: int = 64,
+    findings: Sequence[str] | None = None,
+    terms: Sequence[str] = (),
+    fit: Fit = "crop",
+    max_rejects: float = 0.01,
+    on_status: OnStatus = ignore_status,
+) -> IngestReport:
+    """Make the radiograph set `out` from the radiographs in `source`.
+
+    The same source and settings give the same bytes. Over a finished set of the same source and settings nothing is
+    done again; a finished set is never changed. A stopped ingest leaves no set.json and starts afresh.
+
+    Args:
+        source: Folder with labels.csv, or NIH ChestX-ray14 as published (see `layouts`).
+        out: The set's folder.
+        size_px: Side of the square pixels, one of `SIZES_PX`.
+        findings: Names that `labels` may hold; `No Finding` always belongs to them. None for NIH's 14.
+        terms: Names of the terms the source was given under; those that go with the layout are added.
+        fit: "crop" cuts the longer side about its centre, "pad" adds black to the shorter one.
+        max_rejects: Share in 0..1 of listed images that may be unreadable.
+        on_status: Told how many radiographs are done.
+
+    Raises:
+        SettingsError: For a size, a fit or terms we do not know.
+        InputDataError: If the source is not what it must be (see `read_listing`), or too many images are unreadable.
+        PlanChangedError: If `out` holds a set made from something else or in another way.
+        LockedError: If another process is writing `out`.
+        StorageError: If the disk refuses.
+        DamageError: If `out` holds a finished set that was damaged since.
+        ValueError: If `max_rejects` is no share.
+    """
+    source, out = Path(source), Path(out)
+    if not 0 <= max_rejects <= 1:
+        raise ValueError(f"max_rejects must be in 0..1, got {max_rejects}")
+    vocabulary = _require_settings(size_px, fit, findings)
+    require_terms(terms)
+    listing = read_listing(source, vocabulary)
+    settings = {
+        "size_px": size_px,
+        "fit": fit,
+        "findings": list(vocabulary),
+        "terms": [known.name for known in require_terms([*terms, *listing.terms])],
+    }
+    with locked(out), decoder_warnings():
+        if (out / SET_NAME).exists():
+            _require_same(open_set(out), listing, settings, on_status)
+        else:
+            _write_set(out, listing, settings, max_rejects, on_status)
+        return _report(open_set(out))
+
+
+def _require_settings(size_px: int, fit: str, findings: Sequence[str] | None) -> tuple[str, ...]:
+    """The vocabulary, after refusing a size, a fit or a finding name that no set can have."""
+    if size_px not in SIZES_PX:
+        near = min(SIZES_PX, key=lambda size: abs(size - size_px))
+        raise SettingsError(
+            f"Radiographs cannot be stored at {size_px} px: expected one of {', '.join(map(str, SIZES_PX))}.",
+            fix=f"The nearest size is --size {near}.",
+        )
+    if fit not in ("crop", "pad"):
+        raise SettingsError(f"Unknown fit {fit!r}: expected 'crop' or 'pad'.", fix="Choose one of the two.")
+    vocabulary = make_vocabulary(NIH_FINDINGS if findings is None else findings)
+    if taken := sorted(set(vocabulary) & set(RESERVED_COLUMNS)):
+        raise SettingsError(
+            f"A finding cannot be called {taken[0]!r}: the radiograph table has a column of that name.",
+            fix="Rename the finding in labels.csv and in --findings.",
+        )
+    return vocabulary
+
+
+def _write_set(out: Path, listing: Listing, settings: dict[str, Any], max_rejects: float, on_status: OnStatus) -> None:
+    """Decode everything, then write rejects, pixels and table, and set.json last."""
+    rows, vocabulary = listing.rows, tuple(settings["findings"])
+    pixels = out / pixels_name(settings["size_px"])
+    with atomic_open(pixels) as stream:
+        files = _write_pixels(stream, rows, settings, on_status)
+        rejects = [(row, file) for row, file in zip(rows, files, strict=True) if isinstance(file, Reject)]
+        _write_rejects(out / REJECTS_NAME, rejects)
+        _require_few(rejects, len(rows), max_rejects, out / REJECTS_NAME)
+    kept = [(row, file) for row, file in zip(rows, files, strict=True) if isinstance(file, SourceFile)]
+    with atomic_path(out / TABLE_NAME) as temporary:
+        pq.write_table(_make_table(kept, vocabulary), temporary)
+    meta = {
+        "schema": SCHEMA,
+        "settings": settings,
+        **_inputs(listing, [file.sha256 for file in files]),
+        **_count(kept, vocabulary, settings["size_px"]),
+        "layout": listing.layout,
+        "ignored_columns": list(listing.ignored_columns),
+        "rejected": [{"image": row.image, "reason": reject.reason} for row, reject in rejects],
+        "files": {path.name: _file_record(path) for path in (pixels, out / TABLE_NAME, out / REJECTS_NAME)},
+        "versions": {"numpy": np.__version__, "pillow": PIL.__version__, "pyarrow": pa.__version__},
+    }
+    write_json(out / SET_NAME, meta)
+
+
+def _write_pixels(
+    stream: IO[bytes], rows: Sequence[Row], settings: dict[str, Any], on_status: OnStatus
+) -> list[SourceFile | Reject]:
+    """Append the pixels of every readable radiograph to a .npy stream, in order; what became of each row."""
+    size_px, fit = settings["size_px"], settings["fit"]
+    files: list[SourceFile | Reject] = []
+    count = 0
+    _write_npy_header(stream, count, size_px)
+    start = stream.tell()
+    for result in _in_parallel(lambda row: decode(row.path, size_px, fit), rows, "decoding", on_status):
+        if isinstance(result, Decoded):
+            stream.write(result.pixels.tobytes())
+            count += 1
+        files.append(result.file if isinstance(result, Decoded) else result)
+    stream.seek(0)
+    _write_npy_header(stream, count, size_px)
+    if stream.tell() != start:
+        raise RuntimeError("numpy wrote .npy headers of different length")
+    return files
+
+
+def _write_npy_header(stream: IO[bytes], count: int, size_px: int) -> None:
+    """Header of uint8 [count, size, size]; numpy leaves room for `count` to grow without moving the data."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": (count, size_px, size_px)}
+    np.lib.format.write_array_header_1_0(stream, header)
+
+
+def _in_parallel(
+    work: Callable[[Row], _Result], rows: Sequence[Row], text: str, on_status: OnStatus
+) -> Iterator[_Result]:
+    """`work` of each row in order, in threads (Pillow, zlib and hashing free the interpreter), a batch at a time."""
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, _MAX_THREADS)) as pool:
+        for start in range(0, len(rows), _BATCH):
+            yield from pool.map(work, rows[start : start + _BATCH])
+            on_status(Status(min(start + _BATCH, len(rows)), len(rows), "radiographs", text))
+
+
+def _write_rejects(path: Path, rejects: Sequence[tuple[Row, Reject]]) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(REJECTS_COLUMNS)
+    writer.writerows((row.image, reject.reason) for row, reject in rejects)
+    write_bytes(path, text.getvalue().encode())
+
+
+def _require_few(rejects: Sequence[tuple[Row, Reject]], total: int, max_rejects: float, listed: Path) -> None:
+    """Stop where more than the allowed share, or everything, is unreadable."""
+    if len(rejects) <= max_rejects * total and len(rejects) < total:
+        return
+    reasons = Counter(reject.reason for _, reject in rejects).most_common(_NAMED_REASONS)
+    told = "; ".join(f"{count:,} x {reason}" for reason, count in reasons)
+    raise InputDataError(
+        f"{len(rejects):,} of {total:,} radiographs cannot be read ({len(rejects) / total:.1%}, allowed "
+        f"{max_rejects:.1%}): {told}. The first is {rejects[0][0].image!r}.",
+        fix=f"All are listed in {listed}. Repair or add the files, or remove their lines from the source's table.",
+        path=listed,
+    )
+
+
+def _make_table(kept: Sequence[tuple[Row, SourceFile]], vocabulary: tuple[str, ...]) -> pa.Table:
+    """The set's table, row for row with the pixels (see `table_schema`)."""
+    rows = [row for row, _ in kept]
+    columns: dict[str, list[Any]] = {
+        "image": [row.image for row in rows],
+        "sha256": [file.sha256 for _, file in kept],
+        "patient_id": [row.patient for row in rows],
+        "view": [row.view for row in rows],
+        "age": [row.age for row in rows],
+        "sex": [row.sex for row in rows],
+        "source": [row.source for row in rows],
+        "split": [row.split for row in rows],
+        "width": [file.width for _, file in kept],
+        "height": [file.height for _, file in kept],
+    }
+    for name in vocabulary:
+        columns[name] = [None if row.labels is None else int(name in row.labels) for row in rows]
+    return pa.table(columns, schema=table_schema(vocabulary))
+
+
+def _count(kept: Sequence[tuple[Row, SourceFile]], vocabulary: tuple[str, ...], size_px: int) -> dict[str, Any]:
+    """The figures of set.json that describe its radiographs."""
+    findings = Counter(name for row, _ in kept for name in set(row.labels or ()))
+    splits = Counter(row.split for row, _ in kept)
+    return {
+        "images": len(kept),
+        "patients": len({row.patient for row, _ in kept}),
+        "findings": {name: findings[name] for name in vocabulary},
+        "splits": {name: splits[name] for name in SPLITS if splits[name]},
+        "enlarged": sum(min(file.width, file.height) < size_px for _, file in kept),
+        "shared": _find_shared(kept),
+    }
+
+
+def _find_shared(kept: Sequence[tuple[Row, SourceFile]]) -> list[list[str]]:
+    """Images that are the same file under two names in different splits: one may be trained on, the other measured."""
+    groups: dict[str, list[Row]] = {}
+    for row, file in kept:
+        groups.setdefault(file.sha256, []).append(row)
+    return sorted(
+        sorted(row.image for row in group) for group in groups.values() if len({row.split for row in group}) > 1
+    )
+
+
+def _inputs(listing: Listing, sha256s: Sequence[str]) -> dict[str, Any]:
+    """What the set was made from, by content: where the source stood and when plays no part."""
+    digest = hashlib.sha256()
+    for row, sha256 in zip(listing.rows, sha256s, strict=True):
+        digest.update(f"{row.image}\n{sha256}\n".encode())
+    return {"inputs": {"tables": listing.tables, "images_sha256": digest.hexdigest()}}
+
+
+def _file_record(path: Path) -> dict[str, Any]:
+    return {"sha256": sha256_file(path), "bytes": path.stat().st_size}
+
+
+def _require_same(done: RadiographSet, listing: Listing, settings: dict[str, Any], on_status: OnStatus) -> None:
+    """Check that a finished set is what would be made again now, cheapest comparison first."""
+    for name, value in settings.items():
+        if (found := done.meta["settings"].get(name)) != value:
+            raise _changed(done, f"was made with {name} {_told(found)}, now asked for: {_told(value)}")
+    if done.meta["inputs"]["tables"] != listing.tables:
+        raise _changed(done, f"was made from other content of {' or '.join(sorted(listing.tables))}")
+    sha256s = list(_in_parallel(lambda row: source_sha256(row.path), listing.rows, "comparing", on_status))
+    if done.meta["inputs"] != _inputs(listing, sha256s)["inputs"]:
+        raise _changed(done, "was made from image files that have changed since")
+    done.check_files()
+
+
+def _changed(done: RadiographSet, what: str) -> PlanChangedError:
+    return PlanChangedError(
+        f"The radiograph set {done.folder} {what}.",
+        fix="Choose another --out, or remove the folder if nothing was trained on it.",
+        path=done.folder,
+    )
+
+
+def _told(value: object) -> str:
+    return (", ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)
+
+
+def _report(done: RadiographSet) -> IngestReport:
+    meta = done.meta
+    return IngestReport(
+        images=meta["images"],
+        patients=meta["patients"],
+        findings={name: meta["findings"][name] for name in done.vocabulary},
+        splits={name: meta["splits"][name] for name in SPLITS if name in meta["splits"]},
+        rejected=meta["rejected"],
+        enlarged=meta["enlarged"],
+        shared=meta["shared"],
+        ignored_columns=meta["ignored_columns"],
+        layout=meta["layout"],
+        size_px=done.size_px,
+        terms=list(done.terms),
+        out=str(done.folder),
+        sha256=done.sha256,
+    )

@@ -1,0 +1,186 @@
+"""The radiograph set: the folder that training, thresholds and validation read.
+
+SET/radiographs.parquet   one row per radiograph: where it came from, whose it is, its split, its labels
+SET/pixels-<size>.npy     uint8 [N, size, size], 0 = black, row for row with the table; memory-mapped
+SET/rejects.csv           images of the source that could not be read, with reasons
+SET/set.json              written last: size, vocabulary, terms, counts, hashes. Without it the set is not finished
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from xrarchive.errors import DamageError, InputDataError
+from xrarchive.files import read_json, sha256_bytes, sha256_file
+from xrarchive.pixels import Pixels
+from xrarchive.radiographs.split import SPLITS
+
+SCHEMA = "xrarchive.set/1"
+SET_NAME = "set.json"
+TABLE_NAME = "radiographs.parquet"
+REJECTS_NAME = "rejects.csv"
+REJECTS_COLUMNS = ("image", "reason")
+
+_COLUMNS = (
+    ("image", pa.string()),
+    ("sha256", pa.string()),
+    ("patient_id", pa.string()),
+    ("view", pa.string()),
+    ("age", pa.int16()),
+    ("sex", pa.string()),
+    ("source", pa.string()),
+    ("split", pa.string()),
+    ("width", pa.int32()),
+    ("height", pa.int32()),
+)
+RESERVED_COLUMNS = tuple(name for name, _ in _COLUMNS)
+
+_AGAIN = "Remove the folder and run `xrarchive ingest` again."
+_KEYS = {"settings", "inputs", "layout", "images", "patients", "findings", "splits", "files"}
+# Names the purpose, so that this hash of patient ids can be matched with no other.
+_PATIENT_HASH_SALT = b"xrarchive.patients/1\n"
+
+
+def pixels_name(size_px: int) -> str:
+    """File name of the pixels at one size."""
+    return f"pixels-{size_px}.npy"
+
+
+def table_schema(vocabulary: tuple[str, ...]) -> pa.Schema:
+    """Columns of the table: a nullable int8 for each finding holds 1, 0 or null (unknown)."""
+    return pa.schema([*_COLUMNS, *((name, pa.int8()) for name in vocabulary)])
+
+
+@dataclass(frozen=True)
+class RadiographSet:
+    """A finished radiograph set of N radiographs and K findings. Made by `open_set`.
+
+    Attributes:
+        folder: Where it is.
+        sha256: Of set.json's bytes, which name the hashes of the other files: identifies the set.
+        meta: The content of set.json.
+    """
+
+    folder: Path
+    sha256: str
+    meta: dict[str, Any]
+
+    def __len__(self) -> int:
+        return int(self.meta["images"])
+
+    @property
+    def size_px(self) -> int:
+        """Side of the square pixels."""
+        return int(self.meta["settings"]["size_px"])
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """Finding names in label order, `No Finding` first."""
+        return tuple(self.meta["settings"]["findings"])
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of the terms the radiographs were given under."""
+        return tuple(self.meta["settings"]["terms"])
+
+    @cached_property
+    def pixels(self) -> Pixels:
+        """uint8 [N, H, W], 0 = black; a read-only memory map."""
+        return np.load(self.folder / pixels_name(self.size_px), mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """All columns of radiographs.parquet."""
+        return pq.read_table(self.folder / TABLE_NAME)
+
+    @cached_property
+    def labels(self) -> npt.NDArray[np.float32]:
+        """float32 [N, K]: 1 present, 0 absent, NaN unknown."""
+        columns = [self.table[name].cast(pa.float32()).to_numpy() for name in self.vocabulary]
+        return np.stack(columns, axis=1).astype(np.float32)
+
+    @cached_property
+    def patients(self) -> npt.NDArray[np.str_]:
+        """Patient id per radiograph, str [N], never blank."""
+        return self._words("patient_id")
+
+    @cached_property
+    def views(self) -> npt.NDArray[np.str_]:
+        """Str [N]: "PA", "AP" or "" for unknown."""
+        return self._words("view")
+
+    @cached_property
+    def splits(self) -> npt.NDArray[np.str_]:
+        """Str [N], each one of `SPLITS`."""
+        return self._words("split")
+
+    def rows(self, *splits: str) -> npt.NDArray[np.int64]:
+        """Indices of the radiographs in these splits, ascending.
+
+        Raises:
+            ValueError: If a split does not exist.
+        """
+        if unknown := set(splits) - set(SPLITS):
+            raise ValueError(f"unknown splits {sorted(unknown)}, known: {SPLITS}")
+        return np.flatnonzero(np.isin(self.splits, splits)).astype(np.int64)
+
+    def patient_hash(self, rows: npt.ArrayLike) -> str:
+        """Sha256 over the sorted distinct patient ids of these rows: proves who was used without naming anyone."""
+        names = sorted(set(self.patients[np.asarray(rows, dtype=np.int64)].tolist()))
+        return sha256_bytes(_PATIENT_HASH_SALT + "\n".join(names).encode())
+
+    def check_files(self) -> None:
+        """Compare the sha256 of every file with the recorded one.
+
+        Raises:
+            DamageError: Naming the first file that differs.
+        """
+        for name, record in sorted(self.meta["files"].items()):
+            found = sha256_file(self.folder / name)
+            if found != record["sha256"]:
+                raise DamageError(
+                    f"{self.folder / name} is damaged: expected sha256 {record['sha256']}, found {found}.",
+                    fix=_AGAIN,
+                    path=self.folder / name,
+                )
+
+    def _words(self, column: str) -> npt.NDArray[np.str_]:
+        return np.array(self.table[column].to_pylist(), dtype=np.str_)
+
+
+def open_set(folder: Path) -> RadiographSet:
+    """Open a finished radiograph set, checking that its files have their recorded sizes.
+
+    Raises:
+        InputDataError: If there is no finished set, or one of another format.
+        DamageError: If set.json is damaged, or a file is missing or of another size.
+    """
+    folder = Path(folder)
+    fix = f"Make the set with `xrarchive ingest SRC --out {folder}`."
+    meta = read_json(folder / SET_NAME, what="radiograph set", fix=fix)
+    found = meta.get("schema") if isinstance(meta, dict) else None
+    if found != SCHEMA:
+        raise InputDataError(
+            f"{folder / SET_NAME} is of format {found!r}, expected {SCHEMA!r}.", fix=_AGAIN, path=folder / SET_NAME
+        )
+    if missing := sorted(_KEYS - meta.keys()):
+        raise DamageError(f"{folder / SET_NAME} lacks {', '.join(missing)}.", fix=_AGAIN, path=folder / SET_NAME)
+    _require_sizes(folder, meta)
+    return RadiographSet(folder, sha256_file(folder / SET_NAME), meta)
+
+
+def _require_sizes(folder: Path, meta: dict[str, Any]) -> None:
+    for name, record in sorted(meta["files"].items()):
+        path = folder / name
+        found = path.stat().st_size if path.is_file() else None
+        if found != record["bytes"]:
+            state = "missing" if found is None else f"{found:,} bytes"
+            raise DamageError(f"{path} is {state}, expected {record['bytes']:,} bytes.", fix=_AGAIN, path=path)
