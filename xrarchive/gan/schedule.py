@@ -1,0 +1,43 @@
+"""The growth schedule: images shown so far -> resolution and fade weight. A pure function."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xrarchive.gan.settings import GeneratorSettings
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One resolution: shown from `start_nimg` up to `end_nimg`, fading in for the first `fade_nimg` of them."""
+
+    px: int
+    start_nimg: int
+    end_nimg: int
+    fade_nimg: int
+
+
+def stages(settings: GeneratorSettings) -> tuple[Stage, ...]:
+    """The stages of a training, each twice as long as the one before, so that the last has about half of all images."""
+    sizes = [settings.start_px]
+    while sizes[-1] < settings.resolution:
+        sizes.append(sizes[-1] * 2)
+    parts = 2 ** len(sizes) - 1
+    ends = [settings.nimg * (2 ** (index + 1) - 1) // parts for index in range(len(sizes))]
+    starts = [0, *ends[:-1]]
+    return tuple(
+        Stage(px, start, end, int((end - start) * settings.fade_share) if start else 0)
+        for px, start, end in zip(sizes, starts, ends, strict=True)
+    )
+
+
+def stage_at(settings: GeneratorSettings, nimg: int) -> tuple[Stage, float]:
+    """Stage and fade weight after `nimg` images: alpha in (0, 1], 1 = the new block alone.
+
+    Past the end the last stage stays.
+    """
+    plan = stages(settings)
+    stage = next((item for item in plan if nimg < item.end_nimg), plan[-1])
+    into = nimg - stage.start_nimg
+    alpha = 1.0 if into >= stage.fade_nimg else max(into, 1) / stage.fade_nimg
+    return stage, alpha

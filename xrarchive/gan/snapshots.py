@@ -1,0 +1,61 @@
+"""Snapshots: generator weights to use. One safetensors file with the averaged generator and the discriminator."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from xrarchive.errors import InputDataError
+from xrarchive.gan.networks import Discriminator, Generator
+from xrarchive.gan.settings import GeneratorSettings
+from xrarchive.weights import channels_last, load_into, load_weights, save_weights, with_prefix, without_prefix
+
+
+@dataclass(frozen=True)
+class GeneratorSnapshot:
+    """An averaged generator, frozen, in evaluation mode, with where it came from."""
+
+    generator: Generator
+    sha256: str
+    meta: Mapping[str, Any]
+
+    @property
+    def settings(self) -> GeneratorSettings:
+        """The settings it was trained with."""
+        return self.generator.settings
+
+
+def save_snapshot(
+    path: Path, averaged: Generator, discriminator: Discriminator, *, nimg: int, origin: Mapping[str, object]
+) -> str:
+    """Write a snapshot in float16 and return its sha256.
+
+    Weights are N(0, 1) at the start and scaled at run time, so that float16 (11 bits of mantissa) fits them better
+    than bfloat16 (8 bits).
+    """
+    tensors = with_prefix("generator", averaged.state_dict()) | with_prefix("discriminator", discriminator.state_dict())
+    meta = {"settings": dataclasses.asdict(averaged.settings), "nimg": nimg, **origin}
+    return save_weights(path, tensors, kind="generator", meta=meta, dtype=torch.float16)
+
+
+def load_snapshot(path: Path) -> GeneratorSnapshot:
+    """Read a snapshot.
+
+    Raises:
+        InputDataError: If the file is missing, of another kind, or its settings do not fit its tensors.
+        DamageError: If it is not a safetensors file.
+    """
+    weights = load_weights(path, kind="generator")
+    try:
+        settings = GeneratorSettings(**weights.meta["settings"])
+    except (KeyError, TypeError, ValueError) as err:
+        raise InputDataError(f"{path}: its settings cannot be used: {err}.", fix="Train it again.", path=path) from err
+    generator = Generator(settings)
+    load_into(generator, without_prefix("generator", weights.tensors), path=path)
+    generator.eval().requires_grad_(False)
+    return GeneratorSnapshot(channels_last(generator), weights.sha256, weights.meta)

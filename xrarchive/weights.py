@@ -1,0 +1,145 @@
+"""Weight files: safetensors with one metadata entry, `xrarchive`, that says what the tensors are.
+
+Nothing is unpickled. The sha256 of the file is the identity of the weights everywhere else. Left of the waist.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from xrarchive.errors import DamageError, InputDataError
+from xrarchive.files import atomic_path, sha256_file
+
+FORMAT = 1
+Module = TypeVar("Module", bound=nn.Module)
+Kind = Literal["generator", "classifier"]
+_KEY = "xrarchive"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The content of a weight file.
+
+    Attributes:
+        path: Where it was read from.
+        sha256: Of the whole file.
+        meta: Settings, vocabulary, figures and origin, as written by the trainer.
+        tensors: float32, by name.
+    """
+
+    path: Path
+    sha256: str
+    meta: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+
+def save_weights(
+    path: Path, tensors: Mapping[str, Tensor], *, kind: Kind, meta: Mapping[str, object], dtype: torch.dtype
+) -> str:
+    """Write a weight file atomically and return its sha256. Floating tensors are stored as `dtype`.
+
+    Raises:
+        InputDataError: If a tensor is not finite in that dtype.
+        StorageError: If the disk refuses.
+    """
+    stored = {
+        name: (tensor.detach().to(dtype) if tensor.is_floating_point() else tensor.detach()).contiguous().clone()
+        for name, tensor in tensors.items()
+    }
+    _require_finite(stored, path)
+    header = json.dumps({"format": FORMAT, "kind": kind, **meta}, sort_keys=True, allow_nan=False)
+    with atomic_path(path) as temporary:
+        save_file(stored, temporary, metadata={_KEY: header})
+    return sha256_file(path)
+
+
+def read_meta(path: Path, *, kind: Kind) -> dict[str, Any]:
+    """The metadata of a weight file, without its tensors. Raises as `load_weights` does."""
+    try:
+        with safe_open(path, framework="pt") as stream:
+            meta = json.loads((stream.metadata() or {}).get(_KEY, "null"))
+    except FileNotFoundError as err:
+        raise InputDataError(f"No weights at {path}.", fix="Check the path, or train them first.", path=path) from err
+    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError, OSError) as err:
+        raise DamageError(
+            f"{path} is not a readable safetensors file: {err}.", fix="Get the file again.", path=path
+        ) from err
+    if not isinstance(meta, dict) or meta.get("kind") != kind or meta.get("format") != FORMAT:
+        found = (
+            f"{meta.get('kind')!r}, format {meta.get('format')}" if isinstance(meta, dict) else "no xrarchive metadata"
+        )
+        raise InputDataError(
+            f"{path}: expected weights of kind {kind!r}, format {FORMAT}, found {found}.",
+            fix=f"Give weights made by `xrarchive train {kind}`.",
+            path=path,
+        )
+    return meta
+
+
+def load_weights(path: Path, *, kind: Kind) -> Weights:
+    """Read a weight file whole; floating tensors come as float32.
+
+    Raises:
+        InputDataError: If it is missing, of another kind or format, or holds NaN or infinity.
+        DamageError: If it is not a safetensors file.
+    """
+    meta = read_meta(path, kind=kind)
+    with safe_open(path, framework="pt") as stream:
+        tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118  (not a mapping)
+    _require_finite(tensors, path)
+    as_float = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+    return Weights(path, sha256_file(path), meta, as_float)
+
+
+def load_into(module: nn.Module, tensors: Mapping[str, Tensor], *, path: Path) -> None:
+    """Fill a module, refusing missing, surplus or misshapen tensors.
+
+    Raises:
+        InputDataError: Naming the file and the first difference.
+    """
+    try:
+        module.load_state_dict(dict(tensors), strict=True)
+    except RuntimeError as err:
+        raise InputDataError(
+            f"{path}: the tensors do not fit the settings stored beside them: {str(err).splitlines()[-1].strip()}",
+            fix="The file was edited or made by another version; train or download it again.",
+            path=path,
+        ) from err
+
+
+def channels_last(module: Module) -> Module:
+    """Lay a network's weights out as [O, H, W, I], the fast layout for small images; in place."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.dim() == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return module
+
+
+def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`{"a": t}` -> `{"prefix.a": t}`."""
+    return {f"{prefix}.{name}": value for name, value in tensors.items()}
+
+
+def without_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under `prefix`, with it taken off."""
+    return {name.removeprefix(f"{prefix}."): value for name, value in tensors.items() if name.startswith(f"{prefix}.")}
+
+
+def _require_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise InputDataError(
+                f"{path}: the tensor {name!r} holds NaN or infinity.",
+                fix="Use an earlier snapshot; these weights cannot make images.",
+                path=path,
+            )
