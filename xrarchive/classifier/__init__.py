@@ -1,0 +1,1 @@
+"""Multi-label classifiers: the guide steers the search, the judge only ever measures."""
