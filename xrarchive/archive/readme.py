@@ -1,0 +1,89 @@
+"""The YAML head of an archive's README.md: both configs with every shard by name, and their features.
+
+`datasets` reads this head, not the manifest. Naming each shard makes a missing one an error; counts of rows are left
+out because they make `load_dataset(filters=...)` refuse (tried with datasets 5.2). `card` fills in the text below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from xrarchive.archive.manifest import Manifest
+from xrarchive.archive.schema import CONFIG_NAMES, CONFIGS, SPLIT, features_of
+from xrarchive.files import write_bytes
+from xrarchive.terms import licence_of
+
+README_NAME = "README.md"
+_FENCE = "---\n"
+NO_CARD = "This archive has no card yet: run `xrarchive card` after `xrarchive validate`."
+
+
+def readme_head(manifest: Manifest) -> dict[str, Any]:
+    """The YAML head as plain values."""
+    return {
+        "license": licence_of(manifest.terms),
+        "annotations_creators": ["machine-generated"],
+        "language_creators": ["machine-generated"],
+        "task_categories": ["image-classification", "unconditional-image-generation"],
+        "task_ids": ["multi-class-image-classification", "multi-label-image-classification"],
+        "tags": ["synthetic", "synthetic-data", "medical", "radiology", "chest-x-ray", "image", "xrarchive"],
+        "size_categories": [_size_category(manifest.rows)],
+        "pretty_name": "Synthetic chest X-rays by finding",
+        "configs": [_config(manifest, config) for config in CONFIGS],
+        "dataset_info": [
+            {
+                "config_name": CONFIG_NAMES[config],
+                "features": features_of(config, manifest.findings)._to_yaml_list(),
+            }
+            for config in CONFIGS
+        ],
+    }
+
+
+def write_readme(folder: Path, manifest: Manifest, text: str = NO_CARD) -> None:
+    """Write README.md: the head, then `text`."""
+    head = yaml.safe_dump(readme_head(manifest), sort_keys=False, allow_unicode=True)
+    write_bytes(folder / README_NAME, f"{_FENCE}{head}{_FENCE}\n{text.strip()}\n".encode())
+
+
+def read_head(folder: Path) -> Mapping[str, Any] | None:
+    """The YAML head found in README.md, or None if there is none that can be read."""
+    path = folder / README_NAME
+    if not path.is_file():
+        return None
+    parts = path.read_text(encoding="utf-8").split(_FENCE, 2)
+    try:
+        head = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0] else None
+    except yaml.YAMLError:
+        return None
+    return head if isinstance(head, dict) else None
+
+
+def yaml_problems(folder: Path, manifest: Manifest) -> list[str]:
+    """How README's head differs from what the manifest demands; `datasets` believes README."""
+    head = read_head(folder)
+    if head is None:
+        return ["has no readable YAML head, so that `datasets` would guess the columns"]
+    wanted = readme_head(manifest)
+    return [
+        f"its {key!r} is not what the manifest demands"
+        for key in ("configs", "dataset_info")
+        if head.get(key) != wanted[key]
+    ]
+
+
+def _config(manifest: Manifest, config: str) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "config_name": CONFIG_NAMES[config],
+        "data_files": [{"split": SPLIT, "path": list(manifest.shards(config))}],
+    }
+    return {**entry, "default": True} if config == CONFIGS[0] else entry
+
+
+def _size_category(rows: int) -> str:
+    bounds = [(1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M")]
+    return next((name for bound, name in bounds if rows < bound), "1M<n<10M")

@@ -1,0 +1,201 @@
+"""Units to a finished archive. Units arrive in any order and survive crashes; shards and manifest follow from them.
+
+.work/plan.json            the plan these units belong to
+.work/data-00003.parquet, .work/provenance-00003.parquet, .work/unit-00003.json (last): one finished unit
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from xrarchive.archive.manifest import MANIFEST_NAME, FileRecord, Manifest, WeightsRecord, read_manifest, write_manifest
+from xrarchive.archive.readme import write_readme
+from xrarchive.archive.schema import CONFIGS, DATA, SHARD_ROWS, features_of, shard_name, to_tables, write_shard
+from xrarchive.errors import InputDataError, PlanChangedError
+from xrarchive.files import read_json, sha256_file, write_json
+from xrarchive.plan import Plan
+from xrarchive.records import SyntheticImage, Tally
+
+WORK = ".work"
+
+
+def claim_folder(folder: Path, plan: Plan) -> Manifest | None:
+    """Prepare `folder` for this plan. Returns the manifest if the plan's archive is already finished there.
+
+    Raises:
+        PlanChangedError: If the folder holds an archive, finished or begun, of another plan.
+        InputDataError: If the folder holds something that is no archive.
+    """
+    if (folder / MANIFEST_NAME).exists():
+        manifest = read_manifest(folder)
+        if manifest.plan_sha256 != plan.sha256:
+            raise _changed(folder, "a finished archive", _plan_of(manifest), _comparable(plan.as_dict()))
+        return manifest
+    work = folder / WORK
+    if (work / "plan.json").exists():
+        begun = read_json(work / "plan.json", what="plan", fix=f"Remove {work}.")
+        if begun != _plain(plan):
+            raise _changed(folder, "an unfinished archive", _comparable(begun), _comparable(plan.as_dict()))
+        return None
+    strangers = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    if strangers:
+        raise InputDataError(
+            f"{folder} is not empty and holds no archive: {', '.join(strangers[:5])}.",
+            fix="Choose an empty or new output folder.",
+            path=folder,
+        )
+    work.mkdir(exist_ok=True)
+    write_json(work / "plan.json", plan.as_dict())
+    return None
+
+
+def missing_units(folder: Path, plan: Plan) -> list[int]:
+    """Indices of the units not yet finished."""
+    return [index for index in range(plan.units) if not _unit_record(folder, index).exists()]
+
+
+def write_unit(
+    folder: Path, index: int, images: Sequence[SyntheticImage], tallies: Sequence[Tally], vocabulary: Sequence[str]
+) -> None:
+    """Keep a finished unit; its record comes last and makes it count."""
+    for config, table in to_tables(images, vocabulary).items():
+        write_shard(_unit_table(folder, config, index), [table], table.schema)
+    write_json(_unit_record(folder, index), {"tallies": [dataclasses.asdict(tally) for tally in tallies]})
+
+
+def finish_archive(
+    folder: Path,
+    plan: Plan,
+    *,
+    vocabulary: Sequence[str],
+    size_px: int,
+    weights: Mapping[str, WeightsRecord],
+    versions: Mapping[str, str],
+    terms: Sequence[str],
+) -> Manifest:
+    """Join all units into shards, write README's YAML and then the manifest, and remove the units.
+
+    Raises:
+        InputDataError: If not one image was accepted.
+    """
+    files: dict[str, FileRecord] = {}
+    counts: Counter[str] = Counter()
+    for config in CONFIGS:
+        schema = features_of(config, vocabulary).arrow_schema
+        for index, tables in enumerate(_shards(folder, plan, config)):
+            name = shard_name(config, index)
+            rows = write_shard(folder / name, tables, schema)
+            files[name] = FileRecord(sha256_file(folder / name), (folder / name).stat().st_size, rows)
+            if config == DATA:
+                counts.update(vocabulary[label] for table in tables for label in table["label"].to_pylist())
+    if not counts:
+        raise InputDataError(
+            f"Not one image reached what was asked for, so there is no archive at {folder}.",
+            fix="Ask for other findings, or train a generator and a guide that know these.",
+            path=folder,
+        )
+    manifest = Manifest(
+        findings=tuple(vocabulary),
+        size_px=size_px,
+        rows=sum(counts.values()),
+        counts=dict(counts),
+        tallies=_sum_tallies(folder, plan),
+        files=files,
+        weights=dict(weights),
+        seed=plan.seed,
+        settings=dataclasses.asdict(plan.search),
+        plan_sha256=plan.sha256,
+        versions=dict(versions),
+        terms=tuple(terms),
+    )
+    write_readme(folder, manifest)
+    write_manifest(folder, manifest)
+    shutil.rmtree(folder / WORK)
+    return manifest
+
+
+def _shards(folder: Path, plan: Plan, config: str) -> Iterator[list[pa.Table]]:
+    """Tables of each shard: units in order, cut every `SHARD_ROWS` rows."""
+    waiting: list[pa.Table] = []
+    rows = 0
+    for index in range(plan.units):
+        table = pq.read_table(_unit_table(folder, config, index), page_checksum_verification=True)
+        while rows + table.num_rows >= SHARD_ROWS:
+            taken = SHARD_ROWS - rows
+            yield [*waiting, table.slice(0, taken)]
+            table, waiting, rows = table.slice(taken), [], 0
+        if table.num_rows:
+            waiting.append(table)
+            rows += table.num_rows
+    if rows:
+        yield waiting
+
+
+def _sum_tallies(folder: Path, plan: Plan) -> tuple[Tally, ...]:
+    parts: dict[tuple[str, ...], list[dict[str, Any]]] = {request.findings: [] for request in plan.requests}
+    for index in range(plan.units):
+        record = read_json(_unit_record(folder, index), what="unit record", fix=f"Remove {folder / WORK}.")
+        for tally in record["tallies"]:
+            parts[tuple(tally["findings"])].append(tally)
+    return tuple(_sum_tally(findings, tallies) for findings, tallies in parts.items())
+
+
+def _sum_tally(findings: tuple[str, ...], parts: Sequence[Mapping[str, Any]]) -> Tally:
+    failures = [part["best"] for part in parts if part["best"] is not None]
+    return Tally(
+        findings=findings,
+        asked=sum(part["asked"] for part in parts),
+        accepted=sum(part["accepted"] for part in parts),
+        attempts=sum(part["attempts"] for part in parts),
+        best=max(failures, default=None),
+    )
+
+
+def _unit_table(folder: Path, config: str, index: int) -> Path:
+    return folder / WORK / f"{config}-{index:05d}.parquet"
+
+
+def _unit_record(folder: Path, index: int) -> Path:
+    return folder / WORK / f"unit-{index:05d}.json"
+
+
+def _plain(plan: Plan) -> Any:
+    return json.loads(json.dumps(plan.as_dict()))
+
+
+def _plan_of(manifest: Manifest) -> dict[str, object]:
+    return {
+        "requests": {"|".join(tally.findings): tally.asked for tally in manifest.tallies},
+        "seed": manifest.seed,
+        **{role: record.sha256[:12] for role, record in manifest.weights.items()},
+        **manifest.settings,
+    }
+
+
+def _comparable(plan: Mapping[str, Any]) -> dict[str, object]:
+    return {
+        "requests": {"|".join(request["findings"]): request["count"] for request in plan["requests"]},
+        "seed": plan["seed"],
+        **{role: sha256[:12] for role, sha256 in plan["weights"].items()},
+        **plan["search"],
+    }
+
+
+def _changed(folder: Path, what: str, before: Mapping[str, object], after: Mapping[str, object]) -> PlanChangedError:
+    changes = [
+        f"{key}: {before.get(key)} there, {value} now" for key, value in after.items() if before.get(key) != value
+    ]
+    return PlanChangedError(
+        f"{folder} holds {what} of another plan: {'; '.join(changes)}.",
+        fix="Give the same arguments to continue it, or another --out for a new archive.",
+        path=folder,
+    )
