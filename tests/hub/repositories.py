@@ -1,0 +1,91 @@
+"""What the loopback Hub holds: repositories as git would see them, in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def git_sha1(content: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    content: bytes
+    large: bool
+    xet_hash: str | None = None
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
+
+    @property
+    def git_oid(self) -> str:
+        """Id of the blob in git: of the content, or of the LFS pointer to it."""
+        size = len(self.content)
+        pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{self.sha256}\nsize {size}\n".encode()
+        return git_sha1(pointer if self.large else self.content)
+
+    @property
+    def etag(self) -> str:
+        return self.sha256 if self.large else self.git_oid
+
+    def as_json(self, path: str) -> dict[str, Any]:
+        item: dict[str, Any] = {"type": "file", "path": path, "oid": self.git_oid, "size": len(self.content)}
+        if self.large:
+            item["lfs"] = {"oid": self.sha256, "size": len(self.content), "pointerSize": 134}
+        if self.xet_hash:
+            item["xetHash"] = self.xet_hash
+        return item
+
+
+@dataclass(frozen=True)
+class Commit:
+    files: Mapping[str, StoredFile]
+    parent: str | None
+    title: str
+
+
+@dataclass
+class Repository:
+    """One git repository: commits, branches and tags, all by 40-digit id."""
+
+    kind: str
+    name: str
+    commits: dict[str, Commit] = field(default_factory=dict)
+    branches: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+
+    def add_commit(self, files: Mapping[str, StoredFile], title: str) -> str:
+        parent = self.branches.get("main")
+        listing = sorted((path, file.git_oid) for path, file in files.items())
+        commit_id = hashlib.sha1(json.dumps([listing, parent, title]).encode()).hexdigest()
+        self.commits[commit_id] = Commit(dict(files), parent, title)
+        self.branches["main"] = commit_id
+        return commit_id
+
+    def push(self, path: str, content: bytes) -> str:
+        """Somebody else's commit of one small file."""
+        files = {**self.head.files, path: StoredFile(content, large=False)}
+        return self.add_commit(files, f"Add {path}")
+
+    def resolve(self, revision: str) -> str | None:
+        known = {**{commit: commit for commit in self.commits}, **self.tags, **self.branches}
+        return known.get(revision)
+
+    @property
+    def head(self) -> Commit:
+        return self.commits[self.branches["main"]]
+
+    @property
+    def history(self) -> list[str]:
+        """Titles of main's commits, newest first."""
+        titles, commit_id = [], self.branches.get("main")
+        while commit_id:
+            titles.append(self.commits[commit_id].title)
+            commit_id = self.commits[commit_id].parent
+        return titles

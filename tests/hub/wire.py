@@ -1,0 +1,127 @@
+"""HTTP for the loopback Hub: requests, replies, scripted faults, and a server on a free port of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+
+@dataclass(frozen=True)
+class Request:
+    method: str
+    path: str
+    query: Mapping[str, list[str]]
+    headers: Mapping[str, str]  # names in lower case
+    body: bytes
+    base: str
+
+    def json(self) -> Any:
+        return json.loads(self.body or b"{}")
+
+    @property
+    def token(self) -> str:
+        return self.headers.get("authorization", "").removeprefix("Bearer ")
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int = 200
+    body: bytes = b"{}"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @staticmethod
+    def of(value: object, status: int = 200, **headers: str) -> Reply:
+        return Reply(status, json.dumps(value).encode(), {"Content-Type": "application/json", **headers})
+
+
+class RefusedError(Exception):
+    """Ends a request with an error reply, as the Hub words them."""
+
+    def __init__(self, status: int, message: str, code: str = "") -> None:
+        headers = {"X-Error-Message": message, **({"X-Error-Code": code} if code else {})}
+        self.reply = Reply(status, json.dumps({"error": message}).encode(), headers)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Spoils one request of `method` whose path contains `part`.
+
+    With a `status` the Hub answers that; without, the connection is cut. `applied` does the work first, so that only
+    the reply is lost. `meanwhile` happens just before the request is handled normally: somebody else's doing.
+    """
+
+    method: str
+    part: str
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    applied: bool = False
+    meanwhile: Callable[[], object] | None = None
+
+
+Answer = Callable[[Request], Reply | None]  # None cuts the connection
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 10
+    disable_nagle_algorithm = True  # else headers and body travel 40 ms apart
+    wbufsize = -1
+    answer: Answer
+
+    def handle_request(self) -> None:
+        url = urlsplit(self.path)
+        body = self._body()
+        base = f"http://{self.headers['Host']}"
+        headers = {key.lower(): value for key, value in self.headers.items()}
+        reply = self.answer(Request(self.command, url.path, parse_qs(url.query), headers, body, base))
+        if reply is None:
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+            return
+        self._send(reply)
+
+    do_GET = do_HEAD = do_POST = do_PUT = handle_request  # noqa: N815 (named by http.server)
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        chunks = []
+        while size := int(self.rfile.readline(), 16):
+            chunks.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(chunks)
+
+    def _send(self, reply: Reply) -> None:
+        self.send_response_only(reply.status)
+        for key, value in reply.headers.items():
+            self.send_header(key, value)
+        self.send_header("Content-Length", str(len(reply.body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(reply.body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (named by http.server)
+        """Whoever answers keeps a log of its own."""
+
+
+@contextlib.contextmanager
+def serve_http(answer: Answer) -> Iterator[str]:
+    """Answer requests, each connection in a thread of its own; gives the address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"answer": staticmethod(answer)}))
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

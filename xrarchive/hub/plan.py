@@ -1,0 +1,278 @@
+"""What a publication sends, decided and checked locally before anyone is asked for a token.
+
+In: an archive folder, a repository name, a version, and (for a model repository) the weight files. Out: a `Publication`
+listing every file with size and sha256. Nothing here touches the network.
+
+Only README.md, manifest.json, validation.json and the shards named in the manifest go up. The three small files are
+sent from memory, so that what was checked is what arrives; shards are hashed here and again on upload.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from xrarchive.archive.manifest import MANIFEST_NAME, Manifest, read_manifest
+from xrarchive.errors import DamageError, GateError, InputDataError, SettingsError
+from xrarchive.files import dump_json, read_json, sha256_bytes, sha256_file
+from xrarchive.records import OnStatus, Status, ignore_status
+
+README_NAME = "README.md"
+VALIDATION_NAME = "validation.json"
+SHARD_FOLDERS = ("data", "provenance")
+WEIGHT_ROLES = ("generator", "guide", "judge")
+
+_VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
+_REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+# What an unrendered template (not BibTeX's "{{Title}}") and the Hub's own card template leave behind.
+_UNFILLED = re.compile(r"\{\{\s|\{%\s|\[More Information Needed\]", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One file that goes up: `source` is its local path, or its content where that was read already."""
+
+    path: str
+    source: Path | bytes
+    bytes: int
+    sha256: str
+
+    def git_sha1(self) -> str:
+        """The id git gives this content; the Hub reports it for files it keeps in git itself."""
+        digest = hashlib.sha1(b"blob %d\0" % self.bytes, usedforsecurity=False)
+        if isinstance(self.source, bytes):
+            digest.update(self.source)
+            return digest.hexdigest()
+        with self.source.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class RepoContent:
+    """What one repository is to hold.
+
+    Attributes:
+        repo: ``owner/name``.
+        kind: The Hub's repository type.
+        uploads: The files, in the order they go up.
+        claims: Files, and folders ending in ``/``, that belong to us: what the repository holds there beyond `uploads`
+            is left over from an earlier version and is removed in the same commit. All else is left alone.
+    """
+
+    repo: str
+    kind: Literal["dataset", "model"]
+    uploads: tuple[Upload, ...]
+    claims: tuple[str, ...]
+
+    def claims_path(self, path: str) -> bool:
+        """Whether a path in the repository is ours to remove."""
+        return any(path.startswith(claim) if claim.endswith("/") else path == claim for claim in self.claims)
+
+    @property
+    def bytes(self) -> int:
+        """Total size of the files."""
+        return sum(item.bytes for item in self.uploads)
+
+    def as_dict(self) -> dict[str, object]:
+        """The machine-readable form of ``publish --dry-run --json``."""
+        files = [{"path": item.path, "bytes": item.bytes, "sha256": item.sha256} for item in self.uploads]
+        return {"repo": self.repo, "kind": self.kind, "bytes": self.bytes, "files": files}
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A checked plan: which bytes go to which repositories under which version."""
+
+    archive_dir: Path
+    version: str
+    manifest_sha256: str
+    dataset: RepoContent
+    model: RepoContent | None
+
+    @property
+    def tag(self) -> str:
+        """The tag that will name this version on the Hub."""
+        return f"v{self.version}"
+
+    @property
+    def contents(self) -> tuple[RepoContent, ...]:
+        """The repositories in publishing order: weights first, so that the dataset's card never points at nothing."""
+        return (self.dataset,) if self.model is None else (self.model, self.dataset)
+
+    def as_dict(self) -> dict[str, object]:
+        """The machine-readable form of ``publish --dry-run --json``."""
+        return {
+            "archive": str(self.archive_dir),
+            "version": self.version,
+            "tag": self.tag,
+            "manifest_sha256": self.manifest_sha256,
+            "dataset": self.dataset.as_dict(),
+            "model": None if self.model is None else self.model.as_dict(),
+        }
+
+
+def plan_publication(
+    archive_dir: Path,
+    repo: str,
+    version: str,
+    *,
+    model_repo: str | None = None,
+    weights: Mapping[str, Path] | None = None,
+    model_card: str | None = None,
+    on_status: OnStatus = ignore_status,
+) -> Publication:
+    """Check that an archive may be published and list what would be sent. Reads every shard once, sends nothing.
+
+    Args:
+        archive_dir: A finished archive: built, validated, with its card rendered.
+        repo: Dataset repository, ``owner/name``.
+        version: ``X.Y.Z``; the tag becomes ``vX.Y.Z``.
+        model_repo: Model repository for the weights, ``owner/name``; None publishes no weights.
+        weights: Weight file per role (``generator``, ``guide``, ``judge``); all that the manifest names are needed.
+        model_card: Text of the model repository's README.md; needed with `model_repo`.
+        on_status: Told about the hashing of shards, in bytes.
+
+    Raises:
+        SettingsError: If `version` or a repository name is malformed.
+        InputDataError: If there is no archive, or a weight file is missing or not the one the manifest names.
+        GateError: If the archive is not validated, or its card is missing, unfilled or older than the manifest.
+        DamageError: If a file's bytes are not those the manifest names.
+        ValueError: If `model_repo` comes without `model_card`.
+    """
+    _check_names(repo, version, model_repo)
+    manifest = read_manifest(archive_dir)
+    readme = _read_card(archive_dir, manifest)
+    validation = _read_validation(archive_dir, manifest)
+    manifest_file = _in_memory(MANIFEST_NAME, dump_json(manifest.as_dict()))
+    model = None if model_repo is None else _plan_model(model_repo, manifest, weights or {}, model_card)
+    shards = tuple(_checked_shards(archive_dir, manifest, on_status))
+    claims = tuple(f"{folder}/" for folder in SHARD_FOLDERS)
+    dataset = RepoContent(repo, "dataset", (*shards, readme, manifest_file, validation), claims)
+    return Publication(archive_dir, version, manifest.sha256, dataset, model)
+
+
+def _check_names(repo: str, version: str, model_repo: str | None) -> None:
+    if not _VERSION.fullmatch(version):
+        raise SettingsError(
+            f"The version {version!r} is not of the form X.Y.Z (three numbers without leading zeros, no 'v').",
+            fix="Give for example --version 1.0.0.",
+        )
+    for name in (repo, model_repo):
+        if name is not None and (not _REPO.fullmatch(name) or ".." in name or "--" in name or name.endswith(".git")):
+            raise SettingsError(
+                f"The repository {name!r} is not of the form owner/name (letters, digits, '_', '-', '.').",
+                fix="Give the repository as on the Hub, for example jane/chest-xrays.",
+            )
+
+
+def _in_memory(path: str, content: bytes) -> Upload:
+    return Upload(path, content, len(content), sha256_bytes(content))
+
+
+def _read_card(archive_dir: Path, manifest: Manifest) -> Upload:
+    """README.md, if it was rendered from this manifest and describes exactly its shards."""
+    from xrarchive.archive.readme import yaml_problems  # brings pyarrow
+
+    path = archive_dir / README_NAME
+    fix = f"Run `xrarchive card {archive_dir}`, then publish again."
+    if not path.is_file():
+        raise GateError(f"The archive {archive_dir} has no {README_NAME}.", fix=fix, path=path)
+    content = path.read_bytes()
+    text = content.decode(errors="replace")
+    if manifest.sha256 not in text:
+        raise GateError(
+            f"The card {path} has no text for this archive: it does not name the manifest {manifest.sha256[:12]}…",
+            fix=fix,
+            path=path,
+        )
+    if unfilled := _UNFILLED.search(text):
+        raise GateError(f"The card {path} has an unfilled slot: {unfilled.group()!r}.", fix=fix, path=path)
+    if problems := yaml_problems(archive_dir, manifest):
+        raise GateError(f"The card {path} does not fit the manifest: {'; '.join(problems)}.", fix=fix, path=path)
+    return _in_memory(README_NAME, content)
+
+
+def _read_validation(archive_dir: Path, manifest: Manifest) -> Upload:
+    """validation.json, if it speaks of this manifest."""
+    path = archive_dir / VALIDATION_NAME
+    fix = f"Run `xrarchive validate {archive_dir}`, then `xrarchive card {archive_dir}`, then publish again."
+    if not path.is_file():
+        raise GateError(f"The archive {archive_dir} has not been validated: no {VALIDATION_NAME}.", fix=fix, path=path)
+    found = read_json(path, what="validation", fix=fix)
+    named = found.get("manifest_sha256") if isinstance(found, dict) else None
+    if named != manifest.sha256:
+        raise GateError(
+            f"{path} is about another archive: it names the manifest {str(named)[:12]}…, "
+            f"the archive's is {manifest.sha256[:12]}…",
+            fix=fix,
+            path=path,
+        )
+    return _in_memory(VALIDATION_NAME, path.read_bytes())
+
+
+def _checked_shards(archive_dir: Path, manifest: Manifest, on_status: OnStatus) -> Iterator[Upload]:
+    """The manifest's shards, each with its bytes found to be those recorded."""
+    done, total = 0, sum(record.bytes for record in manifest.files.values())
+    for name, record in sorted(manifest.files.items()):
+        on_status(Status(done, total, "bytes", f"checking {name}"))
+        parts = PurePosixPath(name).parts
+        if len(parts) != 2 or parts[0] not in SHARD_FOLDERS or parts[1] == "..":
+            raise DamageError(
+                f"{MANIFEST_NAME} names {name!r}, which is no shard of {' or '.join(SHARD_FOLDERS)}.",
+                fix="Build the archive again, or fetch it again.",
+                path=archive_dir / MANIFEST_NAME,
+            )
+        yield Upload(name, archive_dir / name, record.bytes, _require_sha256(archive_dir / name, record.sha256))
+        done += record.bytes
+    on_status(Status(done, total, "bytes", "checked"))
+
+
+def _require_sha256(path: Path, expected: str) -> str:
+    found = sha256_file(path) if path.is_file() else "no such file"
+    if found != expected:
+        raise DamageError(
+            f"{path} is not what the manifest names: expected sha256 {expected[:12]}…, found {found[:12]}"
+            f"{'…' if len(found) == len(expected) else ''}.",
+            fix="Run `xrarchive check` on the archive; restore the file, or build the archive again.",
+            path=path,
+        )
+    return found
+
+
+def _plan_model(repo: str, manifest: Manifest, weights: Mapping[str, Path], card: str | None) -> RepoContent:
+    if not card:
+        raise ValueError("model_repo needs model_card, the text of its README.md")
+    if unfilled := _UNFILLED.search(card):
+        raise GateError(
+            f"The model card has an unfilled slot: {unfilled.group()!r}.", fix="Fill it in, then publish again."
+        )
+    uploads = tuple(_checked_weights(role, manifest, weights) for role in sorted(manifest.weights))
+    claims = tuple(f"{role}.safetensors" for role in WEIGHT_ROLES)
+    return RepoContent(repo, "model", (*uploads, _in_memory(README_NAME, card.encode())), claims)
+
+
+def _checked_weights(role: str, manifest: Manifest, weights: Mapping[str, Path]) -> Upload:
+    """The weight file of one role, if it is the one the archive was made with."""
+    expected = manifest.weights[role].sha256
+    path = weights.get(role)
+    if path is None or not path.is_file():
+        raise InputDataError(
+            f"The {role}'s weights were not found{'' if path is None else f' at {path}'}.",
+            fix=f"Name the {role} the archive was built with, or publish without a model repository.",
+            path=path,
+        )
+    found = sha256_file(path)
+    if found != expected:
+        raise InputDataError(
+            f"{path} is not the {role} this archive was made with: expected sha256 {expected[:12]}…, "
+            f"found {found[:12]}…",
+            fix=f"Name the {role} the archive was built with.",
+            path=path,
+        )
+    return Upload(f"{role}.safetensors", path, path.stat().st_size, found)
