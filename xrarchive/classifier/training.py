@@ -25,7 +25,7 @@ from xrarchive.errors import InputDataError
 from xrarchive.files import locked, sha256_bytes
 from xrarchive.radiographs import RadiographSet, patient_folds
 from xrarchive.records import OnStatus, Status, ignore_status
-from xrarchive.validation.statistics import Interval, bootstrap_auroc
+from xrarchive.statistics import Interval, bootstrap_auroc
 from xrarchive.weights import save_weights, with_prefix
 
 LABELLED_SPLITS = ("train", "validation", "test")

@@ -1,0 +1,115 @@
+"""A tiny world that every test folder shares: 96 generated films of 48 patients, 16 px, and weights trained on them.
+
+No patient anywhere. A finding is a bright blob in its own place, so that seconds of training are enough.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+if TYPE_CHECKING:
+    from xrarchive.classifier.settings import Role
+
+# Read by torch when it is first imported, here and in every process a test starts: results depend on it.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+TINY_FINDINGS = ("Effusion", "Mass")
+TINY_PX = 16
+_FILMS, _FILMS_PER_PATIENT = 96, 2
+_BLOB_CENTRES = {"Effusion": (12, 3), "Mass": (3, 12)}
+_LABELS = ("No Finding", "Effusion", "Mass", "No Finding", "Effusion", "No Finding", "Mass", "Effusion|Mass")
+# By patient, so that no patient is in two splits: of 16 patients 11 train, 1 validation, 3 test, 1 holdout.
+_SPLITS = ("train", "train", "test", "train") * 3 + ("train", "val", "train", "holdout")
+
+
+def tiny_film(index: int, findings: Sequence[str], size_px: int = TINY_PX) -> npt.NDArray[np.uint8]:
+    """uint8 [size, size]: a dim gradient and noise, a bright mark at the left edge, a blob per finding.
+
+    A blob may be too faint to see, and some films have a faint one without the label: labels as they come.
+    """
+    rng = np.random.default_rng((7, index))
+    y, x = np.mgrid[:size_px, :size_px] * (TINY_PX / size_px)
+    film = 40 + 2 * y + 6 * rng.standard_normal((size_px, size_px))
+    film[:, : size_px // 8] += 25
+    for finding, centre in _BLOB_CENTRES.items():
+        strength = rng.uniform(20, 150) if finding in findings else rng.choice([0, 0, 0, 60])
+        top, left = centre + rng.uniform(-1, 1, 2)
+        film += strength * np.exp(-((y - top) ** 2 + (x - left) ** 2) / 8)
+    return np.clip(film, 0, 255).astype(np.uint8)
+
+
+def write_tiny_source(source: Path) -> Path:
+    """The tiny films in the labels.csv layout."""
+    (source / "images").mkdir(parents=True)
+    with (source / "labels.csv").open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("image", "labels", "patient_id", "split", "view"))
+        for index in range(_FILMS):
+            patient = index // _FILMS_PER_PATIENT
+            labels = _LABELS[(index + patient // 8) % len(_LABELS)]
+            image, view = f"images/{index:04}.png", ("PA", "AP")[(patient // 3) % 2]
+            Image.fromarray(tiny_film(index, labels.split("|"))).save(source / image)
+            writer.writerow((image, labels, f"p{patient}", _SPLITS[patient % len(_SPLITS)], view))
+    return source
+
+
+@pytest.fixture(scope="session")
+def tiny_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A radiograph set folder: 16 px, No Finding, Effusion and Mass; all splits but `unlabelled`."""
+    from xrarchive.radiographs import ingest
+
+    folder = tmp_path_factory.mktemp("tiny")
+    ingest(write_tiny_source(folder / "source"), folder / "set", size_px=TINY_PX, findings=TINY_FINDINGS)
+    return folder / "set"
+
+
+@pytest.fixture(scope="session")
+def tiny_generator(tiny_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A generator.safetensors of 16 px whose images vary enough for the tiny guide."""
+    from xrarchive.gan.settings import GeneratorSettings
+    from xrarchive.gan.training import train_generator
+    from xrarchive.radiographs import open_set
+
+    settings = GeneratorSettings(
+        resolution=TINY_PX, nimg=2_000, start_px=8, latent_size=8, width_max=8, batch=8, averaging=0.98,
+        learning_rate=5e-3, checkpoint_nimg=2_000, precision="float32",
+    )  # fmt: skip
+    return train_generator(open_set(tiny_set), tmp_path_factory.mktemp("generator"), settings=settings).snapshot
+
+
+@pytest.fixture(scope="session")
+def tiny_guide(tiny_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A guide.safetensors of 16 px with a threshold for each finding."""
+    return train_tiny_classifier(tiny_set, tmp_path_factory.mktemp("guide"), "guide")
+
+
+@pytest.fixture(scope="session")
+def tiny_judge(tiny_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A judge.safetensors of 16 px that shares no patient with the tiny guide."""
+    return train_tiny_classifier(tiny_set, tmp_path_factory.mktemp("judge"), "judge")
+
+
+def train_tiny_classifier(folder: Path, out: Path, role: Role, **changes: object) -> Path:
+    """Train a classifier on a tiny set in about a second."""
+    from xrarchive.classifier.settings import ClassifierSettings
+    from xrarchive.classifier.training import train_classifier
+    from xrarchive.radiographs import open_set
+
+    values = {"members": 1, "width": 4, "epochs": 12, "batch": 8, "learning_rate": 1e-2, "folds": 2, "shift": 0.03}
+    values |= {"specificity": 0.6, "min_positives": 8}
+    settings = ClassifierSettings(**(values | changes))  # type: ignore[arg-type]
+    return train_classifier(open_set(folder), out, role=role, settings=settings).weights
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)

@@ -1,0 +1,201 @@
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from xrarchive.errors import InputDataError
+from xrarchive.files import dump_json
+from xrarchive.records import Status
+from xrarchive.validation.columns import ArchiveImages
+from xrarchive.validation.measures import measure
+from xrarchive.validation.reference import make_reference
+from xrarchive.validation.report import SCHEMA, make_report
+from xrarchive.validation.summary import summary_rows
+
+FINDINGS = ("No Finding", "Edema", "Mass")
+PRINTS = {"imagenet": "1" * 64, "judge": "2" * 64}
+
+
+@dataclass(frozen=True)
+class ToyManifest:
+    """What validation reads of a manifest."""
+
+    sha256: str = "f" * 64
+    findings: tuple[str, ...] = FINDINGS
+    rows: int = 60
+
+
+def world(count=60, real=200, dims=(40, 6), seed=0, size=16):
+    rng = np.random.default_rng(seed)
+    asked = np.eye(3, dtype=bool)[np.arange(count) % 3]
+    judge = np.clip(rng.normal(0.4, 0.15, (count, 3)) + 0.3 * asked, 0, 1).astype(np.float32)
+    pixels = rng.integers(0, 256, (count, size, size)).astype(np.uint8)
+    images = ArchiveImages([f"i{n:05d}" for n in range(count)], pixels, asked, judge)
+    spaces = dict(zip(PRINTS, dims, strict=True))
+    features = {space: rng.normal(size=(count, dim)).astype(np.float32) for space, dim in spaces.items()}
+    reference = make_reference(
+        "toy",
+        {space: rng.normal(size=(real, dim)).astype(np.float16) for space, dim in spaces.items()},
+        fingerprints=PRINTS,
+        patients=[str(n // 2) for n in range(real)],
+        source="Noise.",
+    )
+    return {"images": images, "synthetic": features, "fingerprints": PRINTS, "reference": reference}
+
+
+def report_of(given, **changes):
+    real = {"Edema": {"value": 0.8, "low": 0.7, "high": 0.9}}
+    manifest = changes.pop("manifest", ToyManifest(rows=len(given["images"].pixels)))
+    return make_report(manifest, **{"real_agreement": real, **given, **changes})
+
+
+def leaves(value):
+    if isinstance(value, dict) and "value" in value:
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from leaves(inner)
+
+
+def test_every_measure_has_its_company_or_a_reason():
+    report = report_of(world())
+    assert report["schema"] == SCHEMA
+    assert report["manifest_sha256"] == "f" * 64
+    found = [*leaves(report["fidelity"]), *leaves(report["labels"]), *leaves(report["duplicates"])]
+    assert len(found) == 4 + 3 + 3
+    for item in found:
+        if item["value"] is None:
+            assert item["reason"].endswith(".")
+        else:
+            assert {"low", "high", "n", "floor", "note"} <= set(item)
+    assert report["fidelity"]["imagenet"]["frechet"]["value"] is None
+    assert report["fidelity"]["judge"]["frechet"]["value"] is not None
+    assert report["reference"]["patients"] == 100
+
+
+def test_same_input_same_bytes_and_another_seed_other_intervals():
+    assert dump_json(report_of(world())) == dump_json(report_of(world()))
+    assert dump_json(report_of(world())) != dump_json(report_of(world(), seed=1))
+
+
+def test_a_space_of_another_judge_is_not_compared():
+    given = world()
+    report = report_of(given, fingerprints=PRINTS | {"judge": "9" * 64})
+    assert "with weights 222222222222 and the features of the archive with 999999999999" in str(
+        report["fidelity"]["judge"]
+    )
+    assert report["fidelity"]["judge"]["kid"]["value"] is None
+    assert report["fidelity"]["imagenet"]["kid"]["value"] is not None
+    assert "fidelity.judge.kid" in {problem["id"] for problem in report["problems"]}
+
+
+def test_a_space_on_one_side_only_has_a_reason():
+    given = world()
+    given["synthetic"] = {"judge": given["synthetic"]["judge"], "extra": given["synthetic"]["imagenet"]}
+    given["fingerprints"] = {"judge": "2" * 64, "extra": "3" * 64}
+    fidelity = report_of(given)["fidelity"]
+    assert "no features" in fidelity["imagenet"]["kid"]["reason"]
+    assert "no features" in fidelity["extra"]["kid"]["reason"]
+
+
+def test_problems_name_duplicates_copies_and_labels_worst_first():
+    given = world()
+    images = given["images"]
+    images.pixels[7] = images.pixels[3]
+    guessing = images.judge.copy()
+    guessing[:, 2] = 0.5
+    report = report_of(given | {"images": replace(images, judge=guessing)}, radiographs=images.pixels[20:22])
+    problems = [(problem["id"], problem["severity"]) for problem in report["problems"]]
+    assert problems[:2] == [("duplicates.exact", "error"), ("duplicates.copies", "error")]
+    assert ("labels.agreement", "warning") in problems
+    assert "The first is i00007" in report["problems"][0]["message"]
+    assert report["duplicates"]["copies"]["image_ids"] == ["i00020", "i00021"]
+
+
+def test_a_clean_archive_has_no_errors_and_no_warnings():
+    report = report_of(world(), radiographs=world(seed=5)["images"].pixels)
+    assert {problem["severity"] for problem in report["problems"]} <= {"note"}
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_tiny_archives_get_reasons_not_numbers(count):
+    report = report_of(world(count=count))
+    assert all(m["value"] is None for m in [*leaves(report["fidelity"]), *leaves(report["labels"])])
+
+
+def test_identical_images_get_reasons_and_an_error():
+    given = world()
+    given["images"].pixels[:] = given["images"].pixels[0]
+    for features in given["synthetic"].values():
+        features[:] = features[0]
+    report = report_of(given)
+    assert "same features" in report["fidelity"]["imagenet"]["kid"]["reason"]
+    assert report["problems"][0]["id"] == "duplicates.exact"
+
+
+def test_broken_input_is_refused_with_its_place():
+    given = world()
+    with pytest.raises(InputDataError, match="names 61 images and 60 were read"):
+        report_of(given, manifest=ToyManifest(rows=61))
+    given["images"].judge[5, 1] = np.nan
+    with pytest.raises(InputDataError, match="judge_Edema is empty in 1 of 60 images, the first is i00005"):
+        report_of(given)
+    given = world()
+    given["synthetic"]["judge"][9, 0] = np.inf
+    with pytest.raises(InputDataError, match="'judge': 1 of 60 rows hold NaN or infinity, the first is row 9"):
+        report_of(given)
+    with pytest.raises(InputDataError, match="0 were read"):
+        report_of(world(count=0), manifest=ToyManifest(rows=0))
+
+
+def test_arrays_that_do_not_belong_together_are_a_bug():
+    given = world()
+    with pytest.raises(ValueError, match="fingerprints"):
+        report_of(given, fingerprints={})
+    with pytest.raises(ValueError, match="feature rows"):
+        report_of(given, synthetic={space: rows[:-1] for space, rows in given["synthetic"].items()})
+    with pytest.raises(ValueError, match="findings"):
+        report_of(given, images=replace(given["images"], asked=given["images"].asked[:, :2]))
+
+
+def test_status_counts_up_to_its_total():
+    seen: list[Status] = []
+    report_of(world(), on_status=seen.append)
+    assert [status.done for status in seen] == list(range(len(seen)))
+    assert seen[-1].done == seen[-1].total
+
+
+def test_no_number_may_be_undefined():
+    with pytest.raises(ValueError, match="finite"):
+        measure(float("nan"), n=3, note="")
+
+
+def test_summary_has_a_row_per_measure():
+    rows = summary_rows(report_of(world()))
+    assert [(row.part, row.subject) for row in rows[:4]] == [
+        ("fidelity", s) for s in ("imagenet",) * 2 + ("judge",) * 2
+    ]
+    edema = next(row for row in rows if row.subject == "Edema")
+    assert (edema.beside, edema.beside_text) == (0.8, "on real radiographs")
+    kid = rows[0]
+    assert kid.beside is not None
+    assert kid.beside_text.startswith("real vs real at n = 60, where synthetic")
+    assert [row.measure for row in rows[-3:]] == ["exact duplicates", "near duplicates", "copies of radiographs"]
+    assert rows[-1].reason
+    assert rows[-1].value is None
+
+
+def test_an_archive_of_120_is_quick():
+    given = world(count=120, real=1000, dims=(1280, 64), size=64)
+    started = time.process_time()
+    report_of(given)
+    assert time.process_time() - started < 10
+
+
+@pytest.mark.slow
+def test_an_archive_of_2000_takes_less_than_a_minute():
+    given = world(count=2000, real=1000, dims=(1280, 240), size=64)
+    started = time.process_time()
+    report_of(given, radiographs=np.random.default_rng(3).integers(0, 256, (3000, 64, 64)).astype(np.uint8))
+    assert time.process_time() - started < 60

@@ -1,0 +1,88 @@
+"""Do the images show what was asked for? Scores of the judge, which never steered anything, against what was asked.
+
+For each finding: the judge's AUROC for images asked to show it against images where it was not asked, beside its AUROC
+on real radiographs. A finding that was not asked may still be there, as on real films, and then lowers the figure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TypeGuard
+
+import numpy as np
+import numpy.typing as npt
+
+from xrarchive.statistics import bootstrap_auroc
+from xrarchive.validation.measures import Measure, measure, not_measured, rounded
+
+# Below this on either side, an AUROC takes so few values that its interval is decoration.
+MINIMUM_PER_SIDE = 5
+
+_CHANCE = {"value": 0.5, "note": "What a judge that guesses scores."}
+
+
+def measure_agreement(
+    findings: Sequence[str],
+    asked: npt.NDArray[np.bool_],
+    judge: npt.NDArray[np.floating],
+    real: Mapping[str, Mapping[str, object]],
+    *,
+    seed: int,
+) -> dict[str, Measure]:
+    """Label agreement for every finding asked for at least once.
+
+    Args:
+        findings: The vocabulary [K].
+        asked: bool [N, K], whether image n was asked to show finding k.
+        judge: float [N, K], the judge's probabilities; a column of NaN means the judge does not know the finding.
+        real: The judge's AUROC on real radiographs per finding, ``{"value", "low", "high", ...}``.
+        seed: Same seed, same intervals.
+    """
+    return {
+        name: _agreement(name, asked[:, k], judge[:, k], real.get(name), seed)
+        for k, name in enumerate(findings)
+        if asked[:, k].any()
+    }
+
+
+def _agreement(
+    name: str,
+    asked: npt.NDArray[np.bool_],
+    scores: npt.NDArray[np.floating],
+    real: Mapping[str, object] | None,
+    seed: int,
+) -> Measure:
+    n_asked, n_other = int(asked.sum()), int((~asked).sum())
+    if np.isnan(scores).all():
+        return not_measured(f"The judge gives no score for {name}.")
+    if min(n_asked, n_other) < MINIMUM_PER_SIDE:
+        return not_measured(
+            f"Agreement needs {MINIMUM_PER_SIDE} images where {name} was asked for and as many where it was not; "
+            f"there are {n_asked} and {n_other}."
+        )
+    interval = bootstrap_auroc(scores, asked, seed=seed)
+    return measure(
+        interval.value,
+        low=interval.low,
+        high=interval.high,
+        n=n_asked,
+        floor=_CHANCE,
+        note=(
+            f"AUROC of the independent judge for images asked to show {name} against those where it was not asked; "
+            "`real` is the same judge on real radiographs. Above `real` means exaggerated, not better."
+        ),
+        extra={"n_not_asked": n_other, "real": _real_figure(name, real)},
+    )
+
+
+def _real_figure(name: str, real: Mapping[str, object] | None) -> dict[str, object]:
+    figures = {} if real is None else {key: real.get(key) for key in ("value", "low", "high")}
+    numbers = {key: rounded(value) for key, value in figures.items() if _is_number(value)}
+    if "value" not in numbers:
+        return not_measured(f"The judge's weights state no AUROC on real radiographs for {name}.")
+    return {"value": numbers["value"], "low": numbers.get("low"), "high": numbers.get("high")}
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and math.isfinite(value)

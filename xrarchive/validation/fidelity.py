@@ -1,0 +1,173 @@
+"""Do the synthetic images look like radiographs? Features of both sides in, one measure per metric out.
+
+Each metric comes with a bootstrap interval (images are drawn on the synthetic side, patients on the real side) and with
+its floor: what real radiographs score against other patients' radiographs. The floor is taken at equal N, and so is the
+`synthetic` figure beside it, because a Fréchet distance falls as N grows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from xrarchive.bootstrap import (
+    Codes,
+    Floats,
+    disjoint_halves,
+    draw_multiplicities,
+    group_codes,
+    make_rng,
+    percentile_interval,
+)
+from xrarchive.validation import frechet, kernel
+from xrarchive.validation.measures import Measure, measure, not_measured, rounded
+
+Features = npt.NDArray[np.floating]
+
+RESAMPLES = 200
+FLOOR_DRAWS = 10
+LEVEL = 0.95
+
+# Below this, an interval says more about luck than about images.
+KERNEL_MINIMUM = 10
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One way to turn two feature sets into a number that is larger the more they differ.
+
+    Attributes:
+        name: Key in the report.
+        title: For tables and messages.
+        distance: [N, D], [M, D] -> number.
+        resampled: [N, D], [M, D], drawn [R, N], drawn [R, G], codes [M] -> float64 [R].
+        images_needed: Dimension -> fewest images per side.
+        need: Why that many, to follow "needs N images per side".
+        note: What the number means.
+    """
+
+    name: str
+    title: str
+    distance: Callable[[Features, Features], float]
+    resampled: Callable[[Features, Features, Floats, Floats, Codes], Floats]
+    images_needed: Callable[[int], int]
+    need: str
+    note: str
+
+
+FRECHET = Metric(
+    name="frechet",
+    title="Fréchet distance",
+    distance=frechet.frechet_distance,
+    resampled=frechet.frechet_resampled,
+    images_needed=frechet.images_needed,
+    need="more than twice the feature dimension",
+    note=(
+        "Fréchet distance between synthetic images and real radiographs, each seen as a Gaussian in this space. "
+        "It falls as N grows: compare it at equal N only, and with its floor, never with a figure from another network."
+    ),
+)
+KERNEL = Metric(
+    name="kid",
+    title="KID",
+    distance=kernel.kernel_distance,
+    resampled=kernel.kernel_resampled,
+    images_needed=lambda dim: KERNEL_MINIMUM,  # noqa: ARG005  (unbiased in any dimension)
+    need="for an interval that means something",
+    note=(
+        "Unbiased kernel distance (KID, cubic kernel, all pairs) between synthetic images and real radiographs: "
+        "about 0, also slightly below, if they cannot be told apart in this space. Compare within one space only."
+    ),
+)
+METRICS = (KERNEL, FRECHET)
+
+
+def measure_fidelity(
+    metric: Metric,
+    synthetic: Features,
+    real: Features,
+    *,
+    patients: npt.NDArray[np.int64] | None,
+    seed: int,
+    space: str,
+) -> Measure:
+    """One metric in one feature space, with interval and floor, or the reason why not.
+
+    Args:
+        metric: `KERNEL` or `FRECHET`.
+        synthetic: float [N, D], finite.
+        real: float [M, D], finite.
+        patients: int64 [M] of the real side; None = unknown, every radiograph counts as a patient of its own.
+        seed: Same seed, same interval and floor.
+        space: Name of the feature space; keeps its random stream apart.
+
+    Raises:
+        ValueError: If the dimensions differ.
+    """
+    if synthetic.shape[1] != real.shape[1]:
+        raise ValueError(f"{space}: synthetic features have {synthetic.shape[1]} dimensions, real {real.shape[1]}")
+    reason = why_not(metric, synthetic, real)
+    if reason:
+        return not_measured(reason)
+    left, right = np.asarray(synthetic, np.float64), np.asarray(real, np.float64)
+    codes = group_codes(patients, len(right))
+    rng = make_rng(seed, metric.name, space)
+    drawn = draw_multiplicities(np.arange(len(left)), RESAMPLES, rng), draw_multiplicities(codes, RESAMPLES, rng)
+    low, high = percentile_interval(metric.resampled(left, right, *drawn, codes), LEVEL)
+    return measure(
+        metric.distance(left, right),
+        low=low,
+        high=high,
+        n=len(left),
+        floor=measure_floor(metric, left, right, codes, make_rng(seed, metric.name, space, "floor")),
+        note=metric.note,
+        extra={"n_real": len(right), "n_patients": None if patients is None else int(codes.max()) + 1},
+    )
+
+
+def measure_floor(
+    metric: Metric, synthetic: Floats, real: Floats, codes: Codes, rng: np.random.Generator
+) -> dict[str, object]:
+    """Real against real over `FLOOR_DRAWS` random patient-disjoint halves, of the archive's size where they reach it.
+
+    Returns:
+        `value` and `sd` over the draws, `n` images per side, `draws`, and `synthetic`: as many synthetic images
+        against the first half of each draw, on average. Or the reason why there is no floor.
+    """
+    halves = [disjoint_halves(codes, len(synthetic), rng) for _ in range(FLOOR_DRAWS)]
+    size = min(len(half) for half, _ in halves)
+    needed = metric.images_needed(real.shape[1])
+    if size < needed:
+        return not_measured(
+            f"A real-versus-real {metric.title} in {real.shape[1]} dimensions needs {needed} images per side "
+            f"({metric.need}), and the {len(real)} radiographs of the reference give {size}."
+        )
+    pairs = [(rng.permutation(first)[:size], rng.permutation(second)[:size]) for first, second in halves]
+    floors = [metric.distance(real[first], real[second]) for first, second in pairs]
+    picks = [rng.choice(len(synthetic), size, replace=False) for _ in pairs]
+    alike = [metric.distance(synthetic[pick], real[first]) for pick, (first, _) in zip(picks, pairs, strict=True)]
+    return {
+        "value": rounded(float(np.mean(floors))),
+        "sd": rounded(float(np.std(floors, ddof=1))),
+        "n": size,
+        "draws": FLOOR_DRAWS,
+        "synthetic": rounded(float(np.mean(alike))),
+    }
+
+
+def why_not(metric: Metric, synthetic: Features, real: Features) -> str | None:
+    """The reason why `metric` cannot be measured on these features, None if it can."""
+    dim = real.shape[1]
+    needed = metric.images_needed(dim)
+    if min(len(synthetic), len(real)) < needed:
+        return (
+            f"{metric.title} in {dim} dimensions needs {needed} images per side ({metric.need}); "
+            f"there are {len(synthetic)} synthetic images and {len(real)} radiographs."
+        )
+    for side, rows in (("synthetic images", synthetic), ("radiographs of the reference", real)):
+        if (rows == rows[0]).all():
+            return f"All {len(rows)} {side} have the same features: there is no distribution to compare."
+    return None
