@@ -1,0 +1,138 @@
+"""Commands run in an empty folder against a recording stand-in for the pipeline: what arrives, what is printed."""
+
+import dataclasses
+import json
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click.testing
+import pytest
+
+import xrarchive
+from xrarchive.cli.main import main
+from xrarchive.records import Status, Tally
+
+
+@dataclasses.dataclass(frozen=True)
+class Ingested:
+    images: int = 3
+    patients: int = 2
+    findings: dict[str, int] = dataclasses.field(default_factory=lambda: {"No Finding": 1, "Effusion": 2})
+    splits: dict[str, int] = dataclasses.field(default_factory=lambda: {"train": 3})
+    rejected: list[dict[str, str]] = dataclasses.field(
+        default_factory=lambda: [{"image": "a\x1b[2J.png", "reason": "truncated"}]
+    )
+    out: str = "set"
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    out: Path = Path("run")
+    sha256: str = "ab" * 32
+    images_per_s: float = float("nan")
+    findings: dict[str, Any] = dataclasses.field(
+        default_factory=lambda: {"Effusion": {"positives": 9, "cross_fitted": {"value": 0.81}, "test": None}}
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+    out: Path = Path("archive")
+    rows: int = 5
+    shortfall: bool = False
+    tallies: tuple[Tally, ...] = (Tally(("Effusion",), 5, 5, 7, None),)
+
+
+@dataclasses.dataclass(frozen=True)
+class Checked:
+    problems: tuple[dict[str, str], ...] = ()
+
+
+class Plan:
+    """What `confirm` is shown and a dry run gives."""
+
+    def as_dict(self) -> dict[str, Any]:
+        files = [{"path": "data/train-00000.parquet", "bytes": 2_000_000, "sha256": "cd" * 32}]
+        dataset = {"repo": "me/chests", "kind": "dataset", "bytes": 2_000_000, "files": files}
+        return {"archive": "archive", "version": "1.0.0", "tag": "v1.0.0", "dataset": dataset, "model": None}
+
+
+class Receipt:
+    def as_dict(self) -> dict[str, Any]:
+        return {"repo": "me/chests", "tag": "v1.0.0", "commit": "0" * 40, "already_published": False, "model": None}
+
+
+class FakePipeline(types.ModuleType):
+    """Records ``(function, arguments, keywords)``; gives what `results` holds, or raises it."""
+
+    def __init__(self) -> None:
+        super().__init__("xrarchive.pipeline")
+        self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+        self.results: dict[str, Any] = {
+            "ingest": Ingested(),
+            "train_generator": Trained(),
+            "train_classifier": Trained(),
+            "build": Built(),
+            "validate": {"fidelity": {}, "labels": {}, "duplicates": {}},
+            "write_card": Path("archive/README.md"),
+            "show": {"rows": 5, "counts": {"Effusion": 5}},
+            "check": Checked(),
+            "status": {"nimg": 100, "total": 200},
+        }
+        for name in self.results:
+            setattr(self, name, self._recorder(name))
+
+    def _recorder(self, name: str) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self.calls.append((name, args, kwargs))
+            if "on_status" in kwargs:
+                kwargs["on_status"](Status(1, 2, "images", "Effusion"))
+            result = self.results[name]
+            if isinstance(result, BaseException):
+                raise result
+            return result
+
+        return call
+
+    def publish(self, *args: Any, **kwargs: Any) -> Any:
+        self.calls.append(("publish", args, kwargs))
+        if kwargs["dry_run"]:
+            return Plan()
+        return Receipt() if kwargs["confirm"](Plan()) else None
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def pipeline(monkeypatch: pytest.MonkeyPatch) -> FakePipeline:
+    fake = FakePipeline()
+    monkeypatch.setitem(sys.modules, "xrarchive.pipeline", fake)
+    monkeypatch.setattr(xrarchive, "pipeline", fake, raising=False)
+    return fake
+
+
+Run = Callable[..., click.testing.Result]
+
+
+@pytest.fixture
+def run() -> Run:
+    def call(line: str, **more: Any) -> click.testing.Result:
+        return click.testing.CliRunner().invoke(main, line.split(), **more)
+
+    return call
+
+
+@pytest.fixture
+def run_json(run: Run) -> Callable[[str], tuple[int, dict[str, Any]]]:
+    def call(line: str) -> tuple[int, dict[str, Any]]:
+        result = run(f"{line} --json")
+        return result.exit_code, json.loads(result.stdout)
+
+    return call

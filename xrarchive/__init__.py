@@ -1,0 +1,63 @@
+"""Labelled archives of synthetic chest X-rays: real radiographs in, a checked, loadable, publishable archive out.
+
+The public functions in the order the data flows; each is also a command. Importing this package imports none of
+them: torch is loaded by the first function that needs it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from xrarchive.pipeline import (
+        build,
+        check,
+        ingest,
+        publish,
+        show,
+        train_classifier,
+        train_generator,
+        validate,
+        write_card,
+    )
+
+    __version__: str
+
+__all__ = [  # noqa: RUF022 - pipeline order
+    "ingest",
+    "train_generator",
+    "train_classifier",
+    "build",
+    "validate",
+    "write_card",
+    "publish",
+    "show",
+    "check",
+    "__version__",
+]
+
+
+if not TYPE_CHECKING:  # a type checker that sees this would let every name pass
+
+    def __getattr__(name: str) -> object:
+        if name == "__version__":
+            return _version()
+        if name in __all__:
+            from xrarchive import pipeline
+
+            return getattr(pipeline, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _version() -> str:
+    """The installed version; "0+unknown" where the package is only on the path."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("xrarchive")
+    except metadata.PackageNotFoundError:
+        return "0+unknown"

@@ -1,0 +1,70 @@
+"""`xrarchive build`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from xrarchive.cli.options import FILE, FOLDER, example, json_option, names, weights_options
+from xrarchive.cli.output import Result, emit, say, table
+from xrarchive.cli.progress import progress
+from xrarchive.errors import EXIT_OK, EXIT_SHORTFALL
+from xrarchive.settings import load_project, resolve_build
+
+
+@click.command(
+    epilog=example(
+        "xrarchive build --per-class 20 --out archive",
+        "xrarchive build --findings Cardiomegaly,Effusion --per-class 100 --seed 1",
+    )
+)
+@click.option("--per-class", metavar="N", type=click.IntRange(min=1), help="Images for every finding.  [default: 20]")
+@click.option(
+    "--findings",
+    metavar="A,B,…",
+    type=names,
+    help="Findings to make.  [default: all the weights offer]",
+)
+@click.option("--requests", metavar="FILE", type=FILE, help="What to make, instead of --per-class and --findings.")
+@weights_options("generator", "guide", "judge")
+@click.option("--out", metavar="DIR", type=FOLDER, help="Folder of the archive.  [default: archive]")
+@click.option("--seed", metavar="N", type=click.IntRange(min=0), help="Same seed, same archive.  [default: 0]")
+@click.option("--workers", metavar="N", type=click.IntRange(min=1), help="Processes.  [default: one per processor]")
+@json_option("out, manifest_sha256, rows, counts, tallies, offered, shortfall")
+def build(as_json: bool, workers: int | None, **flags: Any) -> int:
+    """Generate a labelled archive, or go on with one that was stopped.
+
+    A finding that cannot be reached ends as a recorded shortfall (exit code 10), never as a lowered bar.
+    """
+    from xrarchive import pipeline
+
+    chosen = resolve_build(load_project(Path()).build, **flags)
+    with progress("build") as on_status:
+        report = pipeline.build(
+            chosen.out,
+            per_class=chosen.images_per_class,
+            findings=chosen.findings,
+            requests=chosen.requests,
+            generator=chosen.generator,
+            guide=chosen.guide,
+            judge=chosen.judge,
+            seed=chosen.seed,
+            workers=workers,
+            on_status=on_status,
+        )
+    emit("build", report, _show, as_json=as_json, shortfall=report.shortfall)
+    return EXIT_SHORTFALL if report.shortfall else EXIT_OK
+
+
+def _show(result: Result) -> None:
+    columns = ["findings", "asked", "accepted", "attempts", "best miss"]
+    table(
+        columns,
+        [(" + ".join(t["findings"]), t["asked"], t["accepted"], t["attempts"], t["best"]) for t in result["tallies"]],
+    )
+    say("", f"{result['rows']:,} images in {result['out']}")
+    if result["shortfall"]:
+        say("Some findings could not be reached as often as asked; the manifest records it.")
+    say(f"Next: xrarchive validate {result['out']}")

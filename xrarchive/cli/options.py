@@ -1,0 +1,63 @@
+"""What several commands share: types of options, ``--json``, and the example at the end of every help text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from xrarchive.tables import parse_assignment
+
+AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
+
+# Whether a path exists is for the library to say: it knows the exit code and what to do next.
+FOLDER = click.Path(path_type=Path)
+FILE = click.Path(path_type=Path)
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Option type: names separated by commas."""
+    found = tuple(name.strip() for name in text.split(","))
+    if not all(found):
+        raise click.BadParameter(f"{text!r} holds an empty name; expected names separated by commas.")
+    return found
+
+
+def assignment(text: str) -> tuple[str, object]:
+    """Option type: ``key=value``, the value as TOML."""
+    try:
+        return parse_assignment(text)
+    except ValueError as err:
+        raise click.BadParameter(f"{err}.") from err
+
+
+def json_option(shape: str) -> Callable[[AnyFunction], AnyFunction]:
+    """``--json``, documenting the object it prints."""
+    return click.option("--json", "as_json", is_flag=True, help=f"Print the result as one JSON object: {shape}.")
+
+
+def set_option(function: AnyFunction) -> AnyFunction:
+    """``--set KEY=VALUE``, for every setting that has no option of its own."""
+    text = "Any other setting, as in the project file. May be repeated."
+    return click.option("--set", "assignments", metavar="KEY=VALUE", type=assignment, multiple=True, help=text)(
+        function
+    )
+
+
+def weights_options(*roles: str) -> Callable[[AnyFunction], AnyFunction]:
+    """``--generator``, ``--guide``, ``--judge``: weights instead of the bundled ones."""
+
+    def add(function: AnyFunction) -> AnyFunction:
+        for role in reversed(roles):
+            text = "Weights or run folder.  [default: bundled]"
+            function = click.option(f"--{role}", metavar="W", type=FILE, help=text)(function)
+        return function
+
+    return add
+
+
+def example(*commands: str) -> str:
+    """The end of a help text."""
+    return "\n".join(["\b", "Example:" if len(commands) == 1 else "Examples:", *(f"  {line}" for line in commands)])

@@ -1,0 +1,104 @@
+"""`xrarchive publish`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from xrarchive.cli.failures import missing
+from xrarchive.cli.options import FOLDER, example, json_option, weights_options
+from xrarchive.cli.output import Result, cell, emit, escape, say, table
+from xrarchive.cli.progress import amount, progress
+from xrarchive.errors import EXIT_INTERRUPTED, EXIT_OK
+from xrarchive.settings import load_project, require, resolve
+
+
+@click.command(
+    epilog=example(
+        "xrarchive publish archive me/synthetic-chests --version 1.0.0 --dry-run",
+        "xrarchive publish archive me/synthetic-chests --version 1.0.0 --yes",
+    )
+)
+@click.argument("archive", metavar="[DIR]", type=FOLDER, required=False)
+@click.argument("repo", metavar="[REPO]", required=False)
+@click.option("--version", metavar="X.Y.Z", help="Becomes the tag vX.Y.Z; a published version never changes.")
+@click.option("--model-repo", metavar="REPO", help="Publish the weights there too.")
+@weights_options("generator", "guide", "judge")
+@click.option("--dry-run", is_flag=True, help="Check everything, show the plan, send nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option("the plan with --dry-run (dataset, model, tag), else the receipt (repo, tag, commit, already_published)")
+def publish(as_json: bool, archive: Path | None, dry_run: bool, yes: bool, **flags: Any) -> int:
+    """Publish a validated archive to a Hub, as one commit and one tag.
+
+    One argument alone is DIR. The Hub is the one HF_ENDPOINT names, the token the one of `hf auth login` or HF_TOKEN.
+    """
+    from xrarchive import pipeline
+
+    project = load_project(Path())
+    weights = {role: flags.pop(role) or getattr(project.build, role) for role in ("generator", "guide", "judge")}
+    chosen = resolve(project.publish, **flags)
+    repo = require(chosen.repo, "REPO", "publish.repo")
+    version = require(chosen.version, "--version", "publish.version")
+    ask = _ask_or_not(yes=yes or dry_run, as_json=as_json)
+    with progress("publish") as on_status:
+        done = pipeline.publish(
+            archive or project.build.out,
+            repo,
+            version=version,
+            model_repo=chosen.model_repo,
+            **weights,
+            dry_run=dry_run,
+            confirm=ask,
+            on_status=on_status,
+        )
+    if done is None:
+        click.echo("Nothing was published.", err=True)
+        return EXIT_INTERRUPTED
+    emit("publish-plan" if dry_run else "publish", done, _show_plan if dry_run else _show_receipt, as_json=as_json)
+    return EXIT_OK
+
+
+def stdin_is_terminal() -> bool:
+    """Whether somebody is there to answer."""
+    return sys.stdin.isatty()
+
+
+def _ask_or_not(*, yes: bool, as_json: bool) -> Callable[[Any], bool]:
+    if yes:
+        return lambda _plan: True
+    if as_json or not stdin_is_terminal():
+        raise missing("--yes")
+    return _ask
+
+
+def _ask(plan: Any) -> bool:
+    contents = [content for content in (plan.as_dict()["model"], plan.as_dict()["dataset"]) if content]
+    for content in contents:
+        size = amount(content["bytes"], "bytes")
+        line = (
+            f"{content['kind']} {content['repo']}: {len(content['files'])} files, {size}, tag {plan.as_dict()['tag']}"
+        )
+        click.echo(escape(line), err=True)
+    return click.confirm("Publish?", err=True)
+
+
+def _show_plan(result: Result) -> None:
+    for content in (result["model"], result["dataset"]):
+        if content:
+            say(f"{content['kind']} {content['repo']}, tag {result['tag']}")
+            rows = [(item["path"], amount(item["bytes"], "bytes"), item["sha256"][:12]) for item in content["files"]]
+            table(["file", "size", "sha256"], rows)
+            say("")
+    say("Nothing was sent.")
+
+
+def _show_receipt(result: Result) -> None:
+    state = "was published already" if result["already_published"] else "is published"
+    say(f"{result['repo']} {cell(result['tag'])} {state}: commit {result['commit']}")
+    if result["model"]:
+        say(f"{result['model']['repo']} holds the weights: commit {result['model']['commit']}")
+    say(f'Load it with: load_dataset("{result["repo"]}", revision="{result["tag"]}")')

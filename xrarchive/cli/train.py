@@ -1,0 +1,107 @@
+"""`xrarchive train generator` and `xrarchive train classifier`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from xrarchive.cli.options import FOLDER, example, json_option, set_option
+from xrarchive.cli.output import Result, emit, fields, say, table
+from xrarchive.cli.progress import progress
+from xrarchive.settings import Project, layered, load_project, require
+
+if TYPE_CHECKING:
+    from xrarchive.classifier.settings import Role
+
+
+@click.group()
+def train() -> None:
+    """Train a generator, a guide or a judge."""
+
+
+@train.command(epilog=example("xrarchive train generator radiographs --out runs/generator --resolution 64"))
+@click.argument("radiographs", metavar="[SET]", type=FOLDER, required=False)
+@click.option("--out", metavar="RUN", type=FOLDER, help="Run folder.  [default: runs/generator]")
+@click.option("--resolution", metavar="PX", type=int, help="A power of two from 16 to 1024.  [default: 64]")
+@click.option("--nimg", metavar="N", type=int, help="Radiographs shown in all.  [default: 370000]")
+@click.option("--batch", metavar="N", type=int, help="Radiographs per step.  [default: 32]")
+@click.option("--loss", type=click.Choice(["logistic", "wgan-gp"]), help="[default: logistic]")
+@click.option("--seed", metavar="N", type=int, help="Of weights, data order and latents.  [default: 0]")
+@set_option
+@json_option("out, snapshot, sha256, nimg, radiographs, images_per_s")
+def generator(
+    as_json: bool, radiographs: Path | None, out: Path | None, assignments: tuple[tuple[str, object], ...], **flags: Any
+) -> None:
+    """Train a progressive GAN on a radiograph set, or go on with a run that was stopped."""
+    from xrarchive import pipeline
+    from xrarchive.gan.settings import GeneratorSettings
+
+    project = load_project(Path())
+    settings = layered(GeneratorSettings, "generator", project.generator, _given(assignments, flags))
+    with progress("train generator") as on_status:
+        report = pipeline.train_generator(
+            _set(project, radiographs), out or project.train.generator_out, settings=settings, on_status=on_status
+        )
+    emit("train-generator", report, _show, as_json=as_json)
+
+
+@train.command(epilog=example("xrarchive train classifier radiographs --role guide --out runs/guide"))
+@click.argument("radiographs", metavar="[SET]", type=FOLDER, required=False)
+@click.option(
+    "--role",
+    type=click.Choice(["guide", "judge"]),
+    required=True,
+    help="The guide steers the latents, the judge only ever measures; they learn from different patients.",
+)
+@click.option("--out", metavar="RUN", type=FOLDER, help="Run folder.  [default: runs/guide or runs/judge]")
+@click.option("--epochs", metavar="N", type=int, help="Passes over the role's radiographs.")
+@click.option("--batch", metavar="N", type=int, help="Radiographs per step.")
+@click.option("--seed", metavar="N", type=int, help="Of weights, data order and folds.  [default: 0]")
+@set_option
+@json_option("out, weights, sha256, role, patients, radiographs, findings with their figures")
+def classifier(
+    as_json: bool,
+    radiographs: Path | None,
+    role: Role,
+    out: Path | None,
+    assignments: tuple[tuple[str, object], ...],
+    **flags: Any,
+) -> None:
+    """Train a classifier of findings on a radiograph set, with thresholds and AUROC per finding."""
+    from xrarchive import pipeline
+    from xrarchive.classifier.settings import ClassifierSettings
+
+    project = load_project(Path())
+    settings = layered(ClassifierSettings, "classifier", project.classifier, _given(assignments, flags))
+    default = project.train.guide_out if role == "guide" else project.train.judge_out
+    with progress(f"train {role}") as on_status:
+        report = pipeline.train_classifier(
+            _set(project, radiographs), out or default, role=role, settings=settings, on_status=on_status
+        )
+    emit("train-classifier", report, _show_classifier, as_json=as_json)
+
+
+def _given(assignments: tuple[tuple[str, object], ...], flags: dict[str, Any]) -> dict[str, object]:
+    return dict(assignments) | {name: value for name, value in flags.items() if value is not None}
+
+
+def _set(project: Project, radiographs: Path | None) -> Any:
+    return require(radiographs or project.train.radiographs or project.ingest.out, "SET", "train.radiographs")
+
+
+def _show(result: Result) -> None:
+    fields({name: value for name, value in result.items() if not isinstance(value, dict | list)})
+
+
+def _show_classifier(result: Result) -> None:
+    columns = ["finding", "positives", "AUROC", "low", "high", "on test"]
+    table(columns, [(finding, *_figures(found)) for finding, found in result["findings"].items()])
+    say("")
+    _show(result)
+
+
+def _figures(found: Result) -> tuple[object, ...]:
+    cross, test = found.get("cross_fitted") or {}, found.get("test") or {}
+    return found.get("positives"), cross.get("value"), cross.get("low"), cross.get("high"), test.get("value")

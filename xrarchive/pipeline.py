@@ -1,0 +1,478 @@
+"""The stages, wired: what each command does, as a function a notebook can call.
+
+The only module on both sides of the waist; torch is imported inside the functions that need it.
+
+    ingest -> train_generator, train_classifier -> build -> validate -> write_card -> publish
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xrarchive.archive.manifest import Manifest, WeightsRecord, read_manifest
+from xrarchive.archive.reader import CheckReport, check_archive, read_pixels, read_table
+from xrarchive.bundled import bundled_reference, bundled_weights
+from xrarchive.errors import InputDataError
+from xrarchive.files import atomic_path, locked, read_json, write_json
+from xrarchive.findings import require_known
+from xrarchive.pixels import write_grid
+from xrarchive.plan import Plan, SearchSettings, read_requests, requests_per_class
+from xrarchive.radiographs import RadiographSet, ingest, open_set
+from xrarchive.records import ImageRequest, OnStatus, Status, Tally, ignore_status
+
+if TYPE_CHECKING:
+    from xrarchive.classifier.classifier import Classifier
+    from xrarchive.classifier.settings import ClassifierSettings, Role
+    from xrarchive.classifier.training import ClassifierReport
+    from xrarchive.gan.settings import GeneratorSettings
+    from xrarchive.gan.training import TrainingReport
+    from xrarchive.hub import Publication, Receipt
+    from xrarchive.synthesis import Studio
+    from xrarchive.validation.reference import Reference
+
+__all__ = [
+    "BuildReport",
+    "build",
+    "check",
+    "ingest",
+    "publish",
+    "show",
+    "status",
+    "train_classifier",
+    "train_generator",
+    "validate",
+    "write_card",
+]
+
+VALIDATION_NAME = "validation.json"
+ROLES = ("generator", "guide", "judge")
+DEFAULT_PER_CLASS = 20
+CONTACT_SHEET_COLUMNS = 10
+# Splits no generator may see, best first: what an archive is measured against.
+REFERENCE_SPLITS = ("holdout", "test", "validation")
+# Packages whose version can change the bytes of an archive.
+_BYTE_DECIDING = ("xrarchive", "torch", "numpy", "pillow", "pyarrow", "datasets")
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build gave.
+
+    Attributes:
+        out: The archive.
+        manifest_sha256: Identifies it.
+        rows: Images in all.
+        counts: Images per class label.
+        tallies: What became of each request.
+        offered: Findings the weights offer by default, and for the others why not.
+    """
+
+    out: Path
+    manifest_sha256: str
+    rows: int
+    counts: Mapping[str, int]
+    tallies: tuple[Tally, ...]
+    offered: Mapping[str, Sequence[str]]
+
+    @property
+    def shortfall(self) -> bool:
+        """Whether fewer images were reached than asked for."""
+        return any(tally.missing for tally in self.tallies)
+
+
+def train_generator(
+    set_dir: Path, out: Path, *, settings: GeneratorSettings, on_status: OnStatus = ignore_status
+) -> TrainingReport:
+    """Train, or continue, a PGGAN; see `xrarchive.gan.training.train_generator`."""
+    from xrarchive.gan import training
+
+    return training.train_generator(open_set(set_dir), out, settings=settings, on_status=on_status)
+
+
+def train_classifier(
+    set_dir: Path, out: Path, *, role: Role, settings: ClassifierSettings, on_status: OnStatus = ignore_status
+) -> ClassifierReport:
+    """Train a guide or a judge; see `xrarchive.classifier.training.train_classifier`."""
+    from xrarchive.classifier import training
+
+    return training.train_classifier(open_set(set_dir), out, role=role, settings=settings, on_status=on_status)
+
+
+def build(
+    out: Path,
+    *,
+    per_class: int | None = None,
+    findings: Sequence[str] | None = None,
+    requests: Path | None = None,
+    generator: Path | None = None,
+    guide: Path | None = None,
+    judge: Path | None = None,
+    seed: int = 0,
+    search: SearchSettings | None = None,
+    workers: int | None = None,
+    on_status: OnStatus = ignore_status,
+) -> BuildReport:
+    """Make a labelled archive of synthetic radiographs, or finish one that was interrupted.
+
+    The same arguments and weights give the same bytes; `workers` only decides how fast.
+
+    Args:
+        out: Folder of the archive.
+        per_class: Images for each finding; None = 20; ignored if `requests` is given.
+        findings: Findings to make; None = all that the weights offer.
+        requests: CSV of finding sets and counts.
+        generator: Weight file or run folder; None = bundled.
+        guide: As `generator`.
+        judge: As `generator`.
+        seed: Of every start latent.
+        search: Limits of the latent search.
+        workers: Processes; None = one for each processor.
+        on_status: Told how many images are done.
+
+    Raises:
+        ValueError: If `per_class` is not positive.
+        InputDataError: If weights do not fit one another, or something is asked that the guide cannot call.
+        ShortfallError: If not one image could be reached.
+        PlanChangedError: If `out` holds an archive of other arguments.
+        LockedError, StorageError, DamageError: See their descriptions.
+    """
+    from xrarchive.archive import writer
+    from xrarchive.classifier.offering import list_offerings
+    from xrarchive.synthesis import open_studio
+    from xrarchive.units import make_units
+
+    if per_class is not None and per_class < 1:
+        raise ValueError(f"per_class must be at least 1, got {per_class}")
+    paths = (weights_path("generator", generator), weights_path("guide", guide), weights_path("judge", judge))
+    studio = open_studio(*paths)
+    offerings = list_offerings(studio.guide.meta, studio.judge.meta)
+    asked = _requests(studio.guide, [item.finding for item in offerings if item.offered], per_class, findings, requests)
+    shas = {"generator": studio.snapshot.sha256, "guide": studio.guide.sha256, "judge": studio.judge.sha256}
+    plan = Plan(asked, shas, seed, search or SearchSettings())
+    with locked(out):
+        manifest = writer.claim_folder(out, plan)
+        if manifest is None:
+            missing = writer.missing_units(out, plan)
+            total = sum(request.count for request in asked)
+            done = total - sum(len(plan.unit(index)) for index in missing)
+            on_status(Status(done, total, "images"))
+            for index, images, tallies in make_units(plan, missing, studio, paths, workers=workers or _processors()):
+                writer.write_unit(out, index, images, tallies, studio.guide.vocabulary)
+                done += len(plan.unit(index))
+                on_status(Status(done, total, "images"))
+            manifest = writer.finish_archive(
+                out,
+                plan,
+                vocabulary=studio.guide.vocabulary,
+                size_px=studio.snapshot.settings.resolution,
+                weights={role: WeightsRecord(shas[role], f"{role}.safetensors") for role in ROLES},
+                versions=_versions(),
+                terms=_terms(studio),
+            )
+    return BuildReport(
+        out=out,
+        manifest_sha256=manifest.sha256,
+        rows=manifest.rows,
+        counts=manifest.counts,
+        tallies=manifest.tallies,
+        offered={item.finding: item.reasons for item in offerings},
+    )
+
+
+def validate(
+    archive_dir: Path,
+    *,
+    radiographs: Path | None = None,
+    judge: Path | None = None,
+    on_status: OnStatus = ignore_status,
+) -> dict[str, Any]:
+    """Measure an archive against real radiographs and write validation.json; returns its content.
+
+    Args:
+        archive_dir: A finished archive.
+        radiographs: Radiograph set with films no generator saw; None = the bundled reference statistics.
+        judge: The judge the archive was built with; None = bundled.
+        on_status: Told what is being measured.
+
+    Raises:
+        InputDataError: If there is no archive, or the judge is not the one the manifest names.
+        DamageError: If a shard cannot be read.
+    """
+    from xrarchive.classifier.classifier import load_classifier
+    from xrarchive.features import IMAGENET, imagenet_features, imagenet_fingerprint
+    from xrarchive.validation.columns import needed_columns, to_images
+    from xrarchive.validation.reference import load_reference
+    from xrarchive.validation.report import make_report
+
+    manifest = read_manifest(archive_dir)
+    path = weights_path("judge", judge)
+    measuring = load_classifier(path, role="judge")
+    if measuring.sha256 != manifest.weights["judge"].sha256:
+        raise InputDataError(
+            f"{path} is not the judge {archive_dir} was built with: expected sha256 "
+            f"{manifest.weights['judge'].sha256[:12]}, found {measuring.sha256[:12]}.",
+            fix="Name the judge of that build with --judge or in xrarchive.toml.",
+            path=path,
+        )
+    real = None if radiographs is None else open_set(radiographs)
+    images = to_images(
+        read_table(archive_dir, needed_columns(manifest.findings, _columns(manifest))), manifest.findings
+    )
+    fingerprints = {IMAGENET: imagenet_fingerprint(), "judge": measuring.sha256}
+    reference = (
+        load_reference(bundled_reference()) if real is None else _reference(real, measuring, fingerprints, on_status)
+    )
+    report = make_report(
+        manifest,
+        images,
+        synthetic={
+            IMAGENET: imagenet_features(images.pixels, on_status=on_status),
+            "judge": measuring.features(images.pixels),
+        },
+        fingerprints=fingerprints,
+        reference=reference,
+        real_agreement=real_agreement(measuring.meta),
+        radiographs=None if real is None else _trained_on(real, manifest),
+        seed=manifest.seed,
+        on_status=on_status,
+    )
+    write_json(archive_dir / VALIDATION_NAME, report)
+    return report
+
+
+def write_card(archive_dir: Path) -> Path:
+    """Write README.md: the YAML head and the card's text, from manifest and validation.
+
+    Raises:
+        InputDataError: If there is no archive or no validation.
+        GateError: If the validation belongs to another manifest.
+    """
+    from xrarchive.archive.readme import README_NAME, write_readme
+    from xrarchive.cards import render_dataset_card
+
+    manifest = read_manifest(archive_dir)
+    report = read_json(
+        archive_dir / VALIDATION_NAME, what="validation", fix=f"Run `xrarchive validate {archive_dir}` first."
+    )
+    write_readme(archive_dir, manifest, render_dataset_card(manifest, report, archive_dir=archive_dir))
+    return archive_dir / README_NAME
+
+
+def publish(
+    archive_dir: Path,
+    repo: str,
+    *,
+    version: str,
+    model_repo: str | None = None,
+    generator: Path | None = None,
+    guide: Path | None = None,
+    judge: Path | None = None,
+    dry_run: bool = False,
+    confirm: Callable[[Publication], bool] = lambda _plan: True,
+    on_status: OnStatus = ignore_status,
+) -> Publication | Receipt | None:
+    """Publish an archive, and its weights if `model_repo` is given, under one version.
+
+    Args:
+        archive_dir: Built, validated, with its card.
+        repo: ``owner/name`` of the dataset.
+        version: ``X.Y.Z``.
+        model_repo: ``owner/name`` of the model repository; None publishes no weights.
+        generator: The weights the archive was built with; None = bundled.
+        guide: As `generator`.
+        judge: As `generator`.
+        dry_run: Check everything, send nothing.
+        confirm: Asked with the plan before anything is sent.
+        on_status: Told about hashing and uploads.
+
+    Returns:
+        The plan on a dry run, the receipt after publishing, None if `confirm` said no.
+
+    Raises:
+        GateError, DamageError, AccessError, PlanChangedError, RemoteError: See `xrarchive.hub`.
+    """
+    from xrarchive import hub
+
+    weights = dict(zip(ROLES, (generator, guide, judge), strict=True))
+    paths = {role: weights_path(role, path) for role, path in weights.items()} if model_repo else None
+    publication = hub.plan_publication(
+        archive_dir,
+        repo,
+        version,
+        model_repo=model_repo,
+        weights=paths,
+        model_card=model_card(paths, dataset=repo) if paths else None,
+        on_status=on_status,
+    )
+    if dry_run:
+        return publication
+    return hub.publish(publication, on_status=on_status) if confirm(publication) else None
+
+
+def show(archive_dir: Path, *, contact_sheet: Path | None = None) -> dict[str, Any]:
+    """What an archive holds, from its manifest; `contact_sheet` also gets a PNG, a row of ten for each label."""
+    manifest = read_manifest(archive_dir)
+    if contact_sheet is not None:
+        _write_contact_sheet(archive_dir, manifest, contact_sheet)
+    return {"archive": str(archive_dir), "manifest_sha256": manifest.sha256, **manifest.as_dict()}
+
+
+def check(archive_dir: Path, *, read_data: bool = False, on_status: OnStatus = ignore_status) -> CheckReport:
+    """Compare an archive with its manifest; see `xrarchive.archive.reader.check_archive`."""
+    return check_archive(archive_dir, read_data=read_data, on_status=on_status)
+
+
+def status(run_dir: Path) -> dict[str, Any]:
+    """How far a generator's training is, from its files, without disturbing it.
+
+    Raises:
+        InputDataError: If there is no training at `run_dir`.
+    """
+    run = read_json(
+        run_dir / "run.json", what="generator run", fix=f"Start one: xrarchive train generator SET --out {run_dir}"
+    )
+    stats = run_dir / "stats.jsonl"
+    lines = stats.read_text().split("\n")[:-1] if stats.exists() else []  # the last may be half written
+    checkpoints = sorted(path.name for path in (run_dir / "checkpoints").glob("nimg-*"))
+    return {
+        "run": str(run_dir),
+        "nimg": json.loads(lines[-1])["nimg"] if lines else 0,
+        "total": run["settings"]["nimg"],
+        "finished": (run_dir / "generator.safetensors").exists(),
+        "last": json.loads(lines[-1]) if lines else {},
+        "checkpoint": checkpoints[-1] if checkpoints else None,
+    }
+
+
+def weights_path(role: str, given: Path | None) -> Path:
+    """The weight file of a role: bundled, a file, or the one inside a run folder."""
+    if given is None:
+        return bundled_weights(role)
+    return given / f"{role}.safetensors" if given.is_dir() else given
+
+
+def real_agreement(judge_meta: Mapping[str, Any]) -> dict[str, dict[str, object]]:
+    """The judge's cross-fitted AUROC on real radiographs per finding, where there is one."""
+    return {name: figures["cross_fitted"] for name, figures in judge_meta["figures"].items() if figures["cross_fitted"]}
+
+
+def _requests(
+    guide: Classifier,
+    offered: Sequence[str],
+    per_class: int | None,
+    findings: Sequence[str] | None,
+    requests: Path | None,
+) -> tuple[ImageRequest, ...]:
+    if requests is not None:
+        asked = read_requests(requests, guide.vocabulary)
+    else:
+        names = offered if findings is None else tuple(findings)
+        require_known(names, guide.vocabulary, where="--findings")
+        if len(set(names)) != len(names):
+            raise InputDataError(f"--findings names a finding twice: {', '.join(names)}.", fix="Name each once.")
+        asked = requests_per_class(names, DEFAULT_PER_CLASS if per_class is None else per_class)
+    callable_findings = [name for name in guide.vocabulary if guide.threshold(name) == guide.threshold(name)]
+    for request in asked:
+        for name in request.findings:
+            if name not in callable_findings:
+                raise InputDataError(
+                    f"The guide has no threshold for {name!r}: it saw too few examples.",
+                    fix=f"Ask for some of: {', '.join(callable_findings)}.",
+                )
+    if not asked:
+        raise InputDataError(
+            "These weights offer no finding by default: guide and judge do not reach the figures the rule asks for.",
+            fix=f"Train better classifiers, or name some with --findings (callable: {', '.join(callable_findings)}).",
+        )
+    return asked
+
+
+def _columns(manifest: Manifest) -> list[str]:
+    return [f"judge_{name}" for name in manifest.findings]
+
+
+def _reference(
+    real: RadiographSet, judge: Classifier, fingerprints: Mapping[str, str], on_status: OnStatus
+) -> Reference:
+    from xrarchive.features import IMAGENET, imagenet_features
+    from xrarchive.validation.reference import make_reference
+
+    split = next((name for name in REFERENCE_SPLITS if len(real.rows(name))), None)
+    if split is None:
+        raise InputDataError(
+            f"{real.folder} has no radiographs in the splits {', '.join(REFERENCE_SPLITS)}; an archive cannot be "
+            "measured against films its generator was trained on.",
+            fix="Ingest a set with held-out films, or leave --radiographs out.",
+            path=real.folder,
+        )
+    if real.size_px != judge.size_px:
+        raise InputDataError(
+            f"{real.folder} holds {real.size_px} px images, the archive's are {judge.size_px} px.",
+            fix=f"Ingest the radiographs again with --size {judge.size_px}.",
+            path=real.folder,
+        )
+    rows = real.rows(split)
+    pixels = real.pixels[rows]
+    return make_reference(
+        f"{real.folder.name}, {split}",
+        {IMAGENET: imagenet_features(pixels, on_status=on_status), "judge": judge.features(pixels)},
+        fingerprints=fingerprints,
+        patients=real.patients[rows],
+        source=f"All {len(rows)} radiographs of the split {split!r} of the radiograph set {real.sha256[:12]}.",
+    )
+
+
+def _trained_on(real: RadiographSet, manifest: Manifest) -> Any:
+    from xrarchive.gan.training import TRAINING_SPLITS
+
+    rows = real.rows(*TRAINING_SPLITS)
+    return real.pixels[rows] if len(rows) and real.size_px == manifest.size_px else None
+
+
+def model_card(paths: Mapping[str, Path], *, dataset: str | None = None) -> str:
+    """The card of `generator`, `guide` and `judge`, given by path; `dataset` is the archive made with them."""
+    from xrarchive.cards import render_model_card
+    from xrarchive.weights import read_meta
+
+    metas = {
+        role: read_meta(path, kind="generator" if role == "generator" else "classifier") for role, path in paths.items()
+    }
+    return render_model_card(metas["generator"], metas["guide"], metas["judge"], dataset=dataset)
+
+
+def _terms(studio: Studio) -> list[str]:
+    metas = (studio.snapshot.meta, studio.guide.meta, studio.judge.meta)
+    return sorted({name for meta in metas for name in meta["terms"]})
+
+
+def _versions() -> dict[str, str]:
+    import torch
+
+    versions = {name: metadata.version(name) for name in _BYTE_DECIDING}
+    return {**versions, "python": platform.python_version(), "processor": torch.backends.cpu.get_cpu_capability()}
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _write_contact_sheet(archive_dir: Path, manifest: Manifest, path: Path) -> None:
+    labels = read_table(archive_dir, ["label"])["label"].to_numpy()
+    indices = [manifest.findings.index(name) for name in manifest.labels]
+    rows = [np.flatnonzero(labels == index)[:CONTACT_SHEET_COLUMNS] for index in indices]
+    pixels = iter(read_pixels(archive_dir, np.concatenate(rows)))
+    sheet = np.zeros((len(rows), CONTACT_SHEET_COLUMNS, manifest.size_px, manifest.size_px), np.uint8)
+    for line, found in enumerate(rows):
+        for column in range(len(found)):
+            sheet[line, column] = next(pixels)
+    with atomic_path(path) as temporary:
+        write_grid(temporary, sheet.reshape(-1, *sheet.shape[2:]), columns=CONTACT_SHEET_COLUMNS)

@@ -1,0 +1,271 @@
+"""The project file `xrarchive.toml` -> frozen dataclasses.
+
+What comes in: a TOML file in the working directory, and the options somebody typed. What goes out: one frozen
+dataclass per command. Options beat the file, the file beats the defaults written here. An unknown key is refused
+with the nearest known one, a value of another type with both types.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from xrarchive.errors import SettingsError
+from xrarchive.tables import Settings, Table, check_table, from_table
+
+PROJECT_FILE = "xrarchive.toml"
+DEFAULT_PER_CLASS = 20
+
+
+@dataclass(frozen=True)
+class IngestSettings:
+    """[ingest]: where the radiographs are and what becomes of them.
+
+    Attributes:
+        source: Folder of radiographs.
+        out: Folder of the radiograph set.
+        size_px: Side of the stored squares.
+        findings: Declared findings; None = the 14 of NIH ChestX-ray14.
+        terms: Names of the terms the radiographs came under, carried into every archive.
+        fit: How a rectangle becomes a square.
+        max_rejects: Share of unreadable files, 0..1, above which the run stops.
+    """
+
+    source: Path | None = None
+    out: Path | None = None
+    size_px: int = 64
+    findings: tuple[str, ...] | None = None
+    terms: tuple[str, ...] = ()
+    fit: Literal["crop", "pad"] = "crop"
+    max_rejects: float = 0.01
+
+    def __post_init__(self) -> None:
+        """Refuse a share that is none."""
+        if not 0 <= self.max_rejects <= 1:
+            raise ValueError(f"max_rejects must lie between 0 and 1, got {self.max_rejects}")
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """[train]: which radiographs are learned from, and where weights go.
+
+    Attributes:
+        radiographs: Radiograph set; None = the one [ingest] makes.
+        generator_out: Run folder of the generator.
+        guide_out: Run folder of the guide.
+        judge_out: Run folder of the judge.
+    """
+
+    radiographs: Path | None = None
+    generator_out: Path = Path("runs/generator")
+    guide_out: Path = Path("runs/guide")
+    judge_out: Path = Path("runs/judge")
+
+
+@dataclass(frozen=True)
+class BuildSettings:
+    """[build]: what to make and with which weights; None for weights = the bundled ones.
+
+    Attributes:
+        per_class: Images for every finding; None = 20, or what `requests` says.
+        findings: Findings to make; None = all the weights offer.
+        requests: File of requests, instead of `per_class` and `findings`.
+        generator: Weights.
+        guide: Weights.
+        judge: Weights.
+        out: Folder of the archive; every later command reads it by default.
+        seed: The same seed and weights give the same archive, byte for byte.
+    """
+
+    per_class: int | None = None
+    findings: tuple[str, ...] | None = None
+    requests: Path | None = None
+    generator: Path | None = None
+    guide: Path | None = None
+    judge: Path | None = None
+    out: Path = Path("archive")
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse two answers to one question."""
+        if self.requests is not None and (self.per_class is not None or self.findings is not None):
+            raise ValueError("requests says what to build: leave out per_class and findings, or leave out requests")
+        if self.per_class is not None and self.per_class < 1:
+            raise ValueError(f"per_class must be at least 1, got {self.per_class}")
+
+    @property
+    def images_per_class(self) -> int | None:
+        """How many images every finding gets, or None if a file of requests says."""
+        return None if self.requests is not None else self.per_class or DEFAULT_PER_CLASS
+
+
+@dataclass(frozen=True)
+class ValidateSettings:
+    """[validate]: `radiographs` is the set to compare with; None = the bundled reference statistics."""
+
+    radiographs: Path | None = None
+
+
+@dataclass(frozen=True)
+class PublishSettings:
+    """[publish]: dataset repository, version X.Y.Z and, for the weights, model repository."""
+
+    repo: str | None = None
+    version: str | None = None
+    model_repo: str | None = None
+
+
+@dataclass(frozen=True)
+class Project:
+    """A whole project file. `generator` and `classifier` stay tables: their dataclasses belong to the trainers."""
+
+    ingest: IngestSettings = IngestSettings()
+    train: TrainSettings = TrainSettings()
+    generator: Table = field(default_factory=dict)
+    classifier: Table = field(default_factory=dict)
+    build: BuildSettings = BuildSettings()
+    validate: ValidateSettings = ValidateSettings()
+    publish: PublishSettings = PublishSettings()
+
+
+def load_project(folder: Path) -> Project:
+    """The project file in `folder`, or all defaults if there is none.
+
+    Raises:
+        SettingsError: If it is not TOML (with the line), or says something we do not know.
+    """
+    path = folder / PROJECT_FILE
+    try:
+        document = tomllib.loads(path.read_text("utf-8-sig"))
+    except FileNotFoundError:
+        return Project()
+    except OSError as err:
+        raise SettingsError(f"Cannot read {path}: {err.strerror}.", fix="Make it a readable file.", path=path) from err
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
+        raise SettingsError(
+            f"{path} is not valid TOML: {err}.", fix="Correct that line; `xrarchive init` shows the form.", path=path
+        ) from err
+    return from_table(Project, document, PROJECT_FILE)
+
+
+def layered(cls: type[Settings], section: str, table: Table, flags: Table) -> Settings:
+    """A dataclass from a section of the project file with typed options on top.
+
+    Args:
+        cls: The dataclass, torch-free.
+        section: Name of the section.
+        table: The section as the file has it.
+        flags: Settings from the command line, values as TOML has them.
+
+    Raises:
+        SettingsError: As `from_table`, saying whether the file or an option is at fault.
+    """
+    values = check_table(cls, table, f"{PROJECT_FILE} [{section}]") | check_table(cls, flags, "options")
+    try:
+        return cls(**values)
+    except ValueError as err:
+        raise SettingsError(f"{section}: {err}.", fix="Correct the option or the project file.") from err
+
+
+def resolve(section: Settings, **flags: object) -> Settings:
+    """`section` with the options that were given; an option left out is None.
+
+    Raises:
+        SettingsError: If the two do not go together.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return dataclasses.replace(section, **given)
+    except ValueError as err:
+        raise SettingsError(f"{err}.", fix="Correct the option.") from err
+
+
+def resolve_build(section: BuildSettings, **flags: object) -> BuildSettings:
+    """Like `resolve`: an option that says what to build also puts aside what the file says about it.
+
+    Raises:
+        SettingsError: If ``requests`` is given beside ``per_class`` or ``findings``.
+    """
+    if flags.get("requests") is not None:
+        section = dataclasses.replace(section, per_class=None, findings=None)
+    elif flags.get("per_class") is not None or flags.get("findings") is not None:
+        section = dataclasses.replace(section, requests=None)
+    return resolve(section, **flags)
+
+
+def write_template(folder: Path) -> Path:
+    """Write a project file in which every setting stands commented out, with its default; its path.
+
+    Raises:
+        SettingsError: If there is one already.
+        StorageError: If the folder cannot be written.
+    """
+    from xrarchive.files import write_bytes  # here, since locks and sockets are not needed to read settings
+
+    path = folder / PROJECT_FILE
+    if path.exists():
+        raise SettingsError(
+            f"{path} exists and is left as it is.", fix="Edit it, or remove it and run the command again.", path=path
+        )
+    write_bytes(path, TEMPLATE.encode())
+    return path
+
+
+def require(value: Path | str | None, option: str, setting: str) -> Any:
+    """`value`, unless it is missing from both command line and project file.
+
+    Raises:
+        SettingsError: Naming the option and the setting that would supply it.
+    """
+    if value is None:
+        section, key = setting.split(".")
+        raise SettingsError(f"{option} is missing.", fix=f"Give it, or set {key} under [{section}] in {PROJECT_FILE}.")
+    return value
+
+
+TEMPLATE = """\
+# Settings of an xrarchive project: every command run in this folder reads them. Options on the command line win.
+# A line that is commented out shows the default, or an example where it says so. Paths start at this folder.
+
+[ingest]
+# source = "ChestX-ray14"            # example: the folder of radiographs
+# out = "radiographs"                # example: the radiograph set made from it
+# size_px = 64                       # side of the squares that are stored
+# findings = ["Nodule", "Effusion"]  # example; default: the 14 of NIH ChestX-ray14
+# terms = ["nih-chestxray14"]        # example: terms the radiographs came under, carried into every archive
+# fit = "crop"                       # how a rectangle becomes a square: "crop" or "pad"
+# max_rejects = 0.01                 # share of unreadable files above which ingest stops
+
+[train]
+# radiographs = "radiographs"        # example; default: the set [ingest] makes
+# generator_out = "runs/generator"
+# guide_out = "runs/guide"
+# judge_out = "runs/judge"
+
+[generator]                          # any setting of the generator: see `xrarchive train generator --help`
+# resolution = 64                    # px, a power of two from 16 to 1024
+# nimg = 370_000                     # radiographs shown in all
+
+[classifier]                         # any setting of the classifiers: see `xrarchive train classifier --help`
+
+[build]
+# per_class = 20                     # images for every finding
+# findings = ["Nodule", "Effusion"]  # example; default: all the weights offer
+# requests = "requests.csv"          # example: what to make, instead of the two above
+# generator = "runs/generator"       # example; default: the bundled weights
+# guide = "runs/guide"               # example; default: the bundled weights
+# judge = "runs/judge"               # example; default: the bundled weights
+# out = "archive"
+# seed = 0
+
+[validate]
+# radiographs = "radiographs"        # example; default: the bundled reference statistics
+
+[publish]
+# repo = "me/synthetic-chests"       # example: the dataset repository
+# version = "1.0.0"                  # example: becomes the tag v1.0.0
+# model_repo = "me/chest-generator"  # example: where the weights go; default: nowhere
+"""
