@@ -9,11 +9,13 @@
     ├── RemoteError        7   the Hub did not answer as it should; the same command may be run again
     ├── AccessError        8   the Hub refused the token or its rights
     ├── PlanChangedError   9   an output folder belongs to other settings, a tag to other content
+    ├── ShortfallError    10   a build reached not one image, so that there is no archive
     ├── GateError         11   something that must hold before the next stage does not
     └── MemoryExhaustedError 12
 
 What the caller got wrong in code stays ``ValueError`` or ``TypeError``; what we got wrong stays a traceback (exit 1).
-A build that could not reach a finding is not an error: it ends with exit code 10 (`EXIT_SHORTFALL`) and a full record.
+A build that reached only part of what was asked is not an error: it ends with exit code 10 (`EXIT_SHORTFALL`) as well,
+and leaves an archive with a full record.
 Codes follow the table in README; an unknown code must be treated as a failure.
 """
 
@@ -21,6 +23,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -49,6 +52,10 @@ class XrArchiveError(Exception):
         self.message = message
         self.fix = fix
         self.path = None if path is None else str(path)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Errors cross process borders; by default Python would rebuild them without `fix`."""
+        return functools.partial(type(self), fix=self.fix, path=self.path), self.args
 
     def as_dict(self) -> dict[str, object]:
         """The machine-readable form every command prints under ``--json``."""
@@ -101,6 +108,12 @@ class PlanChangedError(XrArchiveError):
     """The output already belongs to other settings or other content."""
 
     code, kind = 9, "plan-changed"
+
+
+class ShortfallError(XrArchiveError):
+    """Not one image of what was asked for could be reached."""
+
+    code, kind = EXIT_SHORTFALL, "shortfall"
 
 
 class GateError(XrArchiveError):

@@ -79,7 +79,7 @@ def optimise_latents(
         settings: Steps, learning rate, margin.
 
     Raises:
-        InputDataError: If the guide gives NaN.
+        InputDataError: If the guide gives NaN or infinity.
     """
     bars = torch.logit(torch.from_numpy(guide.thresholds)) + settings.margin
     latents, steps = start.clone(), torch.zeros(len(start), dtype=torch.int64)
@@ -89,9 +89,9 @@ def optimise_latents(
     for step in range(settings.steps + 1):
         point = latents[active].requires_grad_()
         logits = guide.logits(generator(point))
-        if torch.isnan(logits).any():
+        if not torch.isfinite(logits).all():
             raise InputDataError(
-                f"The guide {guide.sha256[:12]} gave NaN during the search.", fix="Train the guide again."
+                f"The guide {guide.sha256[:12]} gave NaN or infinity during the search.", fix="Train the guide again."
             )
         passed = torch.where(asked[active], logits.detach() >= bars, True).all(dim=1)
         reached[active[passed]] = True

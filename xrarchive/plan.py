@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -95,8 +96,9 @@ class Plan:
     def unit(self, index: int) -> tuple[PlannedImage, ...]:
         """The images of one unit, in the order of the archive's rows: classes take turns."""
         start = index * self.search.unit_images
-        return self.images()[start : start + self.search.unit_images]
+        return self.images[start : start + self.search.unit_images]
 
+    @functools.cached_property
     def images(self) -> tuple[PlannedImage, ...]:
         """All images in row order: the first of every request, the second of every request, ..."""
         turns = max((request.count for request in self.requests), default=0)
@@ -132,8 +134,8 @@ def read_requests(path: Path, vocabulary: Sequence[str]) -> tuple[ImageRequest, 
             requests = tuple(_read_request(row, f"{path}:{reader.line_num}", vocabulary) for row in reader)
     except (FileNotFoundError, IsADirectoryError) as err:
         raise InputDataError(f"No requests file at {path}.", fix="Check --requests.", path=path) from err
-    except UnicodeDecodeError as err:
-        raise InputDataError(f"{path} is not UTF-8 text: {err}.", fix="Save it as UTF-8 CSV.", path=path) from err
+    except (UnicodeDecodeError, csv.Error) as err:
+        raise InputDataError(f"{path} is not a UTF-8 CSV: {err}.", fix="Save it as UTF-8 CSV.", path=path) from err
     if not requests:
         raise InputDataError(f"{path} asks for nothing.", fix="Add a line such as 'Effusion|Edema,50'.", path=path)
     sets = [frozenset(request.findings) for request in requests]

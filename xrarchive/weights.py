@@ -6,6 +6,8 @@ Nothing is unpickled. The sha256 of the file is the identity of the weights ever
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,10 +57,10 @@ def save_weights(
         name: (tensor.detach().to(dtype) if tensor.is_floating_point() else tensor.detach()).contiguous().clone()
         for name, tensor in tensors.items()
     }
-    _require_finite(stored, path)
+    require_finite(stored, path)
     header = json.dumps({"format": FORMAT, "kind": kind, **meta}, sort_keys=True, allow_nan=False)
     with atomic_path(path) as temporary:
-        save_file(stored, temporary, metadata={_KEY: header})
+        write_tensors(temporary, stored, {_KEY: header})
     return sha256_file(path)
 
 
@@ -95,9 +97,24 @@ def load_weights(path: Path, *, kind: Kind) -> Weights:
     meta = read_meta(path, kind=kind)
     with safe_open(path, framework="pt") as stream:
         tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118  (not a mapping)
-    _require_finite(tensors, path)
+    require_finite(tensors, path)
     as_float = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
     return Weights(path, sha256_file(path), meta, as_float)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file.
+
+    Raises:
+        OSError: If the disk refuses; safetensors itself wraps that in an error of its own.
+    """
+    try:
+        save_file(dict(tensors), path, metadata=metadata)
+    except SafetensorError as err:
+        code = re.search(r"\(os error (\d+)\)", str(err))
+        if code is None:
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from err
 
 
 def load_into(module: nn.Module, tensors: Mapping[str, Tensor], *, path: Path) -> None:
@@ -135,7 +152,12 @@ def without_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tens
     return {name.removeprefix(f"{prefix}."): value for name, value in tensors.items() if name.startswith(f"{prefix}.")}
 
 
-def _require_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
+def require_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse tensors with NaN or infinity.
+
+    Raises:
+        InputDataError: Naming the file and the first such tensor.
+    """
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise InputDataError(

@@ -20,7 +20,7 @@ from xrarchive.classifier.fitting import shrink, to_input
 from xrarchive.classifier.networks import Network, make_network
 from xrarchive.classifier.settings import Role
 from xrarchive.errors import InputDataError
-from xrarchive.weights import channels_last, load_into, load_weights, without_prefix
+from xrarchive.weights import Weights, channels_last, load_into, load_weights, without_prefix
 
 # Scoring always runs batches of this many images; a shorter one is padded with black.
 SCORING_BATCH = 32
@@ -94,34 +94,53 @@ def load_classifier(path: Path, *, role: Role | None = None) -> Classifier:
         DamageError: If it is not a safetensors file.
     """
     weights = load_weights(path, kind="classifier")
-    meta, tensors = weights.meta, weights.tensors
+    meta = weights.meta
+    _require_complete(meta, path)
     if role is not None and meta["role"] != role:
         raise InputDataError(
             f"{path} is a {meta['role']}, a {role} was expected.",
             fix="Guide and judge must stay apart: give the file that was trained for this role.",
             path=path,
         )
-    vocabulary = tuple(meta["vocabulary"])
-    settings = meta["settings"]
-    networks = []
-    for member in range(settings["members"]):
-        network = make_network(meta["role"], len(vocabulary), settings["width"])
-        load_into(network, without_prefix(f"member{member}", tensors), path=path)
-        networks.append(_frozen(network))
+    scale, offset, thresholds = (_per_finding(name, weights) for name in ("scale", "offset", "thresholds"))
     return Classifier(
-        networks=tuple(networks),
-        vocabulary=vocabulary,
+        networks=tuple(_load_member(index, weights) for index in range(meta["settings"]["members"])),
+        vocabulary=tuple(meta["vocabulary"]),
         size_px=meta["size_px"],
-        input_px=settings["input_px"],
-        scale=tensors["scale"],
-        offset=tensors["offset"],
-        thresholds=tensors["thresholds"].masked_fill(tensors["thresholds"] < 0, float("nan")).numpy(),
+        input_px=meta["settings"]["input_px"],
+        scale=scale,
+        offset=offset,
+        thresholds=thresholds.masked_fill(thresholds < 0, float("nan")).numpy(),
         sha256=weights.sha256,
         meta=meta,
     )
 
 
-def _frozen(network: Network) -> Network:
+def _require_complete(meta: Mapping[str, Any], path: Path) -> None:
+    missing = sorted({"role", "vocabulary", "settings", "size_px", "figures", "patients", "terms"} - meta.keys())
+    if missing:
+        raise InputDataError(
+            f"{path}: its metadata lacks {', '.join(missing)}.",
+            fix="The file was edited or made by another version; train or download it again.",
+            path=path,
+        )
+
+
+def _per_finding(name: str, weights: Weights) -> Tensor:
+    values = weights.tensors.get(name)
+    if values is None or len(values) != len(weights.meta["vocabulary"]):
+        raise InputDataError(
+            f"{weights.path}: expected the tensor {name!r} with a value for each of "
+            f"{len(weights.meta['vocabulary'])} findings, found {'none' if values is None else list(values.shape)}.",
+            fix="The file was edited or made by another version; train or download it again.",
+            path=weights.path,
+        )
+    return values
+
+
+def _load_member(index: int, weights: Weights) -> Network:
+    network = make_network(weights.meta["role"], len(weights.meta["vocabulary"]), weights.meta["settings"]["width"])
+    load_into(network, without_prefix(f"member{index}", weights.tensors), path=weights.path)
     return channels_last(network.eval().requires_grad_(False))
 
 
@@ -134,5 +153,5 @@ def _in_padded_batches(pixels: npt.NDArray[np.uint8], function: Any, size_px: in
             part = np.asarray(pixels[start : start + SCORING_BATCH])
             padded = np.zeros((SCORING_BATCH, size_px, size_px), np.uint8)
             padded[: len(part)] = part
-            parts.append(function(to_input(torch.from_numpy(padded), size_px))[: len(part)].numpy())
+            parts.append(function(to_input(padded, size_px))[: len(part)].numpy())
     return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)

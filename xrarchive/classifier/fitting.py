@@ -12,6 +12,7 @@ from torch import Tensor
 
 from xrarchive.classifier.networks import Network, make_network
 from xrarchive.classifier.settings import ClassifierSettings, Role
+from xrarchive.pixels import to_planes
 from xrarchive.weights import channels_last
 
 Labels = npt.NDArray[np.float32]
@@ -19,9 +20,9 @@ _WARM_UP_SHARE = 0.1
 _SCORING_BATCH = 256
 
 
-def to_input(pixels: Tensor, input_px: int) -> Tensor:
+def to_input(pixels: npt.NDArray[np.uint8], input_px: int) -> Tensor:
     """uint8 [N, H, W] -> float [N, 1, h, w] in [-1, 1], area-averaged to `input_px` where that is smaller."""
-    return shrink(pixels[:, None].float() / 127.5 - 1, input_px)
+    return shrink(torch.from_numpy(to_planes(pixels)), input_px)
 
 
 def shrink(planes: Tensor, input_px: int) -> Tensor:
@@ -64,7 +65,7 @@ def _run(
     for _ in range(settings.epochs):
         order = rng.permutation(len(pixels))
         for part in np.array_split(order, steps_per_epoch):
-            images = to_input(torch.from_numpy(pixels[part]), settings.input_px)
+            images = to_input(pixels[part], settings.input_px)
             images = augment(images, settings, rng).contiguous(memory_format=torch.channels_last)
             loss = masked_loss(network(images), torch.from_numpy(labels[part]))
             optimiser.zero_grad(set_to_none=True)
@@ -91,7 +92,7 @@ def network_logits(network: Network, pixels: npt.NDArray[np.uint8], input_px: in
     parts = []
     with torch.inference_mode():
         for start in range(0, len(pixels), _SCORING_BATCH):
-            images = to_input(torch.from_numpy(np.asarray(pixels[start : start + _SCORING_BATCH])), input_px)
+            images = to_input(pixels[start : start + _SCORING_BATCH], input_px)
             parts.append(network(images.contiguous(memory_format=torch.channels_last)).numpy())
     return np.concatenate(parts)
 

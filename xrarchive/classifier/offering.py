@@ -2,7 +2,7 @@
 
 A finding is offered if, for guide *and* judge, the cross-fitted AUROC is at least .65 with a patient-bootstrap lower
 bound of at least .55, and at least .60 within AP and within PA views (89 % of Edema films are AP, so that a classifier
-can look good by reading the view); if the guide has a threshold for it; and if it is not withheld.
+can look good by reading the view); if enough radiographs show it to set a threshold; and if it is not withheld.
 """
 
 from __future__ import annotations
@@ -36,12 +36,13 @@ def _offering(finding: str, guide: Mapping[str, Any], judge: Mapping[str, Any]) 
         reasons.append("withheld by the publisher")
     for role, meta in (("guide", guide), ("judge", judge)):
         figures = meta["figures"].get(finding)
-        reasons += [f"{role}: {reason}" for reason in _shortcomings(figures)]
+        reasons += [f"{role}: {reason}" for reason in _shortcomings(figures, meta["settings"]["min_positives"])]
     return Offering(finding, not reasons, tuple(reasons))
 
 
-def _shortcomings(figures: Mapping[str, Any] | None) -> list[str]:
-    if not figures or not figures["cross_fitted"]:
+def _shortcomings(figures: Mapping[str, Any] | None, min_positives: int) -> list[str]:
+    # Below `min_positives` a classifier has no operating threshold, so that a guide could not be asked for the finding.
+    if not figures or not figures["cross_fitted"] or figures["positives"] < min_positives:
         return ["too few labelled radiographs"]
     overall = figures["cross_fitted"]
     found = []

@@ -145,7 +145,7 @@ def _require_usable(
         )
     if radiographs.size_px % settings.seen_px(role, radiographs.size_px):
         raise InputDataError(
-            f"{radiographs.folder} holds {radiographs.size_px} px images; the {role} sees {settings.input_px} px.",
+            f"{radiographs.folder} holds {radiographs.size_px} px images; the {role} is to see {settings.input_px} px.",
             fix="Choose an input_px that divides the size of the set.",
             path=radiographs.folder,
         )

@@ -9,21 +9,25 @@ seed and the images shown, so no random state is stored.
 
 from __future__ import annotations
 
+import json
+import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from xrarchive.errors import storage_errors
-from xrarchive.files import TEMPORARY_PREFIX, fsync_folder, read_json, sha256_file, write_json
+from xrarchive.files import TEMPORARY_PREFIX, atomic_path, fsync_folder, sha256_file, write_json
 from xrarchive.gan.networks import Discriminator, Generator
-from xrarchive.weights import with_prefix, without_prefix
+from xrarchive.weights import require_finite, with_prefix, without_prefix, write_tensors
 
 KEPT = 2
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -40,14 +44,22 @@ class TrainingState:
 
 
 def save_checkpoint(run: Path, state: TrainingState) -> Path:
-    """Write a checkpoint, read its hash back, then remove all but the newest two."""
+    """Write a checkpoint, read its hash back, then remove all but the newest two.
+
+    Raises:
+        InputDataError: If a weight or moment is NaN or infinite: nothing is written, the checkpoints before stay.
+        StorageError: If the disk refuses.
+    """
     folder = run / "checkpoints"
     target = folder / f"nimg-{state.nimg:09d}"
     temporary = folder / f"{TEMPORARY_PREFIX}{target.name}"
+    tensors = _tensors(state)
+    require_finite(tensors, target)
     with storage_errors(target):
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        save_file(_tensors(state), temporary / "state.safetensors")
+        with atomic_path(temporary / "state.safetensors") as path:
+            write_tensors(path, tensors)
         record = {"sha256": sha256_file(temporary / "state.safetensors"), "nimg": state.nimg, "steps": state.steps}
         write_json(temporary / "complete.json", record)
         shutil.rmtree(target, ignore_errors=True)
@@ -69,15 +81,17 @@ def load_newest(run: Path, state: TrainingState) -> bool:
             _fill(state, load_file(folder / "state.safetensors"))
             state.nimg, state.steps = record["nimg"], record["steps"]
             return True
+        logger.warning("passed over the damaged checkpoint %s", folder)
     return False
 
 
 def _intact(folder: Path) -> dict[str, Any] | None:
-    marker = folder / "complete.json"
-    if not marker.exists():
+    """The checkpoint's record, None if anything about it is damaged or missing."""
+    try:
+        record: dict[str, Any] = json.loads((folder / "complete.json").read_bytes())
+        return record if sha256_file(folder / "state.safetensors") == record["sha256"] else None
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
         return None
-    record: dict[str, Any] = read_json(marker, what="checkpoint record", fix=f"Remove {folder}.")
-    return record if sha256_file(folder / "state.safetensors") == record["sha256"] else None
 
 
 def _networks(state: TrainingState) -> dict[str, nn.Module]:

@@ -18,17 +18,31 @@ class Stage:
 
 
 def stages(settings: GeneratorSettings) -> tuple[Stage, ...]:
-    """The stages of a training, each twice as long as the one before, so that the last has about half of all images."""
+    """The stages of a training: each twice as long as the one before, the last one as long as there are images.
+
+    Fades depend on the doubled lengths alone, so that raising `nimg` changes nothing that was shown before.
+    """
     sizes = [settings.start_px]
     while sizes[-1] < settings.resolution:
         sizes.append(sizes[-1] * 2)
-    parts = 2 ** len(sizes) - 1
-    ends = [settings.nimg * (2 ** (index + 1) - 1) // parts for index in range(len(sizes))]
-    starts = [0, *ends[:-1]]
+    parts = 2 ** (len(sizes) - 1) - 1
+    growth = resolved_growth(settings)
+    starts = [growth * (2**index - 1) // max(parts, 1) for index in range(len(sizes))]
+    ends = [*starts[1:], settings.nimg]
+    lengths = [growth * 2**index // max(parts, 1) for index in range(len(sizes))]
     return tuple(
-        Stage(px, start, end, int((end - start) * settings.fade_share) if start else 0)
-        for px, start, end in zip(sizes, starts, ends, strict=True)
+        Stage(px, start, end, int(length * settings.fade_share) if start else 0)
+        for px, start, end, length in zip(sizes, starts, ends, lengths, strict=True)
     )
+
+
+def resolved_growth(settings: GeneratorSettings) -> int:
+    """Images shown before the last stage: `growth_nimg`, or what gives the last stage a little over half of all."""
+    growing = (settings.resolution // settings.start_px).bit_length() - 1
+    if not growing:
+        return 0
+    parts = 2**growing - 1
+    return settings.growth_nimg or settings.nimg * parts // (2 * parts + 1)
 
 
 def stage_at(settings: GeneratorSettings, nimg: int) -> tuple[Stage, float]:

@@ -21,7 +21,9 @@ class GeneratorSettings:
 
     Attributes:
         resolution: Final size in px, a power of two from 16 to 1024.
-        nimg: Radiographs shown in all.
+        nimg: Radiographs shown in all; a finished run goes on when it is raised.
+        growth_nimg: Radiographs shown before the last stage; 0 = a little under half of
+            `nimg`. Stages double in length.
         start_px: Resolution of the first stage.
         latent_size: Z.
         width_max: Channels are min(width_max, width_base // resolution of the block); 0 = by resolution.
@@ -44,6 +46,7 @@ class GeneratorSettings:
 
     resolution: int = 64
     nimg: int = 370_000
+    growth_nimg: int = 0
     start_px: int = 8
     latent_size: int = 128
     width_max: int = 0
@@ -67,12 +70,18 @@ class GeneratorSettings:
         """Refuse settings no network can be built from."""
         if self.resolution not in RESOLUTIONS_PX:
             raise ValueError(f"resolution must be one of {RESOLUTIONS_PX}, got {self.resolution}")
-        if self.start_px not in (BASE_PX, *RESOLUTIONS_PX, 8) or self.start_px > self.resolution:
+        if self.start_px not in (BASE_PX, 8, *RESOLUTIONS_PX) or self.start_px > self.resolution:
             raise ValueError(f"start_px must be a power of two from 4 to {self.resolution}, got {self.start_px}")
+        if min(self.latent_size, self.group, self.r1_interval, self.checkpoint_nimg) < 1:
+            raise ValueError("latent_size, group, r1_interval and checkpoint_nimg must be at least 1")
+        if not 0 <= self.fade_share <= 1:
+            raise ValueError(f"fade_share must lie between 0 and 1, got {self.fade_share}")
         if self.batch < 1 or self.batch % self.group:
             raise ValueError(f"batch must be a multiple of group ({self.group}), got {self.batch}")
         if self.nimg < self.batch:
             raise ValueError(f"nimg must be at least one batch ({self.batch}), got {self.nimg}")
+        if not 0 <= self.growth_nimg < self.nimg:
+            raise ValueError(f"growth_nimg must lie between 0 and nimg ({self.nimg}), got {self.growth_nimg}")
         if self.loss not in ("logistic", "wgan-gp"):
             raise ValueError(f"loss must be logistic or wgan-gp, got {self.loss!r}")
         if self.precision not in ("auto", "float32", "bfloat16"):

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,15 +22,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xrarchive.errors import InputDataError, PlanChangedError
+from xrarchive.errors import InputDataError, PlanChangedError, storage_errors
 from xrarchive.files import locked, read_json, write_bytes, write_json
 from xrarchive.gan.checkpoints import TrainingState, load_newest, save_checkpoint
 from xrarchive.gan.losses import discriminator_loss, generator_loss, gradient_penalty, r1_penalty
 from xrarchive.gan.networks import Discriminator, Generator
-from xrarchive.gan.schedule import Stage, stage_at
+from xrarchive.gan.schedule import Stage, resolved_growth, stage_at
 from xrarchive.gan.settings import GeneratorSettings
 from xrarchive.gan.snapshots import save_snapshot
-from xrarchive.pixels import to_pixels, write_grid
+from xrarchive.pixels import to_pixels, to_planes, write_grid
 from xrarchive.radiographs import RadiographSet
 from xrarchive.records import OnStatus, Status, ignore_status
 from xrarchive.weights import channels_last
@@ -67,8 +68,8 @@ def train_generator(
     """
     rows = radiographs.rows(*TRAINING_SPLITS)
     _require_usable(radiographs, rows, settings)
-    with locked(out):
-        _claim_run(out, radiographs, settings)
+    with locked(out), storage_errors(out):
+        settings = _claim_run(out, radiographs, settings)
         state = _new_state(settings)
         if load_newest(out, state):
             logger.info("resumed %s at %d images", out, state.nimg)
@@ -99,7 +100,7 @@ def _train(
         stage, alpha = stage_at(settings, state.nimg)
         if stage != previous:
             _write_stage_grid(out, state, settings, previous)
-        real = _at_stage(torch.from_numpy(pixels[indices]), stage.px, alpha)
+        real = _at_stage(pixels[indices], stage.px, alpha)
         losses = _step(state, settings, real, stage, alpha, half)
         state.nimg += settings.batch
         state.steps += 1
@@ -194,9 +195,9 @@ def _penalty(
     return settings.r1_gamma / 2 * settings.r1_interval * r1_penalty(discriminator, real, alpha)
 
 
-def _at_stage(pixels: Tensor, px: int, alpha: float) -> Tensor:
+def _at_stage(pixels: npt.NDArray[np.uint8], px: int, alpha: float) -> Tensor:
     """uint8 [N, H, W] -> float [N, 1, px, px] in [-1, 1], area-averaged; fading in like the generator's images."""
-    planes = pixels[:, None].float() / 127.5 - 1
+    planes = torch.from_numpy(to_planes(pixels))
     planes = F.avg_pool2d(planes, planes.shape[-1] // px)
     if alpha < 1:
         coarse = F.interpolate(F.avg_pool2d(planes, 2), scale_factor=2, mode="nearest")
@@ -236,25 +237,38 @@ def _require_usable(radiographs: RadiographSet, rows: npt.NDArray[np.int64], set
         )
 
 
-def _claim_run(out: Path, radiographs: RadiographSet, settings: GeneratorSettings) -> None:
-    """Record the run's settings, or refuse to continue a run that has others."""
-    wanted: dict[str, object] = {"settings": dataclasses.asdict(settings), "radiographs_sha256": radiographs.sha256}
+def _claim_run(out: Path, radiographs: RadiographSet, settings: GeneratorSettings) -> GeneratorSettings:
+    """Record the run's settings, or refuse to continue a run that has others; only `nimg` may be raised.
+
+    Returns:
+        The settings with the growth written out, which a run keeps when it is prolonged.
+    """
     path = out / "run.json"
-    if not path.exists():
-        write_json(path, wanted)
-        return
-    found = read_json(path, what="run record", fix=f"Choose another folder than {out}.")
-    before, after = _flat(found), _flat(wanted)
-    changed = [f"{key}: {before.get(key)} -> {value}" for key, value in after.items() if before.get(key) != value]
+    found = read_json(path, what="run record", fix=f"Choose another folder than {out}.") if path.exists() else None
+    growth = settings.growth_nimg or (found["settings"]["growth_nimg"] if found else resolved_growth(settings))
+    settings = dataclasses.replace(settings, growth_nimg=growth)
+    wanted: dict[str, object] = {"settings": dataclasses.asdict(settings), "radiographs_sha256": radiographs.sha256}
+    if found:
+        _require_same(out, _flat(found), _flat(wanted))
+    write_json(path, wanted)
+    return settings
+
+
+def _require_same(out: Path, before: dict[str, Any], after: dict[str, Any]) -> None:
+    changed = [
+        f"{key}: {before.get(key)} -> {value}"
+        for key, value in after.items()
+        if before.get(key) != value and not (key == "nimg" and before[key] < value)
+    ]
     if changed:
         raise PlanChangedError(
             f"{out} holds a run of another configuration: {'; '.join(changed)}.",
-            fix="Give the settings of that run to continue it, or another --out to start a new one.",
+            fix="Give the settings of that run to continue it (only nimg may rise), or another --out for a new one.",
             path=out,
         )
 
 
-def _flat(record: dict[str, object]) -> dict[str, object]:
+def _flat(record: dict[str, Any]) -> dict[str, Any]:
     settings = record.get("settings")
     return {**(settings if isinstance(settings, dict) else {}), "radiographs_sha256": record.get("radiographs_sha256")}
 
@@ -280,15 +294,12 @@ def _write_stage_grid(out: Path, state: TrainingState, settings: GeneratorSettin
 
 
 class _Stats:
-    """The lines of stats.jsonl; lines past the point of resumption are dropped."""
+    """The lines of stats.jsonl; lines past the point of resumption, or cut short, are dropped."""
 
     def __init__(self, path: Path, nimg: int) -> None:
         self.path = path
-        kept = (
-            [line for line in path.read_text().splitlines() if json.loads(line)["nimg"] <= nimg]
-            if path.exists()
-            else []
-        )
+        lines = path.read_text().splitlines() if path.exists() else []
+        kept = [line for line in lines if line.endswith("}") and json.loads(line)["nimg"] <= nimg]
         write_bytes(path, "".join(f"{line}\n" for line in kept).encode())
 
     def append(self, record: dict[str, object]) -> None:

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from xrarchive.gan.settings import GeneratorSettings
+from xrarchive.gan.training import TrainingReport, train_generator
+from xrarchive.radiographs import RadiographSet, open_set
+
+SETTINGS = GeneratorSettings(
+    resolution=16, nimg=240, start_px=8, latent_size=4, width_max=4, batch=8, checkpoint_nimg=80, precision="float32"
+)
+Train = Callable[..., TrainingReport]
+
+
+@pytest.fixture
+def settings() -> GeneratorSettings:
+    return SETTINGS
+
+
+@pytest.fixture(scope="session")
+def radiographs(tiny_set: Path) -> RadiographSet:
+    return open_set(tiny_set)
+
+
+@pytest.fixture
+def train(radiographs: RadiographSet, tmp_path: Path) -> Train:
+    """Train the tiny settings, changed as told, in `tmp_path/<name>`."""
+
+    def run(name: str = "run", **changes: object) -> TrainingReport:
+        on_status = changes.pop("on_status", lambda _status: None)
+        return train_generator(
+            radiographs, tmp_path / name, settings=dataclasses.replace(SETTINGS, **changes), on_status=on_status
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def straight(radiographs: RadiographSet, tmp_path_factory: pytest.TempPathFactory) -> TrainingReport:
+    """The tiny run without any interruption."""
+    return train_generator(radiographs, tmp_path_factory.mktemp("straight"), settings=SETTINGS)

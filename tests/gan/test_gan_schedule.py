@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xrarchive.gan.schedule import stage_at, stages
+from xrarchive.gan.settings import GeneratorSettings
+from xrarchive.gan.training import batches
+
+
+@st.composite
+def any_settings(draw: st.DrawFn) -> GeneratorSettings:
+    resolution = draw(st.sampled_from((16, 32, 64, 256, 1024)))
+    start_px = draw(st.sampled_from([px for px in (4, 8, 16, 64) if px <= resolution]))
+    return GeneratorSettings(
+        resolution=resolution,
+        start_px=start_px,
+        nimg=draw(st.integers(32, 10**7)),
+        fade_share=draw(st.sampled_from((0.0, 0.3, 0.5, 1.0))),
+    )
+
+
+@given(any_settings())
+def test_the_stages_divide_all_images_and_grow_to_the_resolution(settings: GeneratorSettings) -> None:
+    plan = stages(settings)
+    assert plan[0].start_nimg == 0
+    assert plan[-1].end_nimg == settings.nimg
+    assert all(a.end_nimg == b.start_nimg and b.px == 2 * a.px for a, b in itertools.pairwise(plan))
+    assert (plan[0].px, plan[-1].px) == (settings.start_px, settings.resolution)
+    assert plan[0].fade_nimg == 0
+
+
+@given(any_settings(), st.data())
+def test_alpha_is_in_0_1_and_never_falls_within_a_stage(settings: GeneratorSettings, data: st.DataObject) -> None:
+    early, late = sorted(data.draw(st.tuples(*[st.integers(0, settings.nimg + 100)] * 2)))
+    (before, alpha), (after, beta) = stage_at(settings, early), stage_at(settings, late)
+    assert 0 < alpha <= 1
+    assert before.px <= after.px
+    assert before != after or alpha <= beta
+    assert stage_at(settings, early) == (before, alpha)
+
+
+@given(any_settings())
+def test_alpha_moves_in_small_steps_from_almost_0_to_1(settings: GeneratorSettings) -> None:
+    for stage in stages(settings):
+        if stage.fade_nimg > 1:
+            around = [stage_at(settings, stage.start_nimg + into)[1] for into in (0, 1, 2, stage.fade_nimg)]
+            assert around[0] == pytest.approx(1 / stage.fade_nimg)
+            assert np.abs(np.diff(around[:3])).max() <= 1.001 / stage.fade_nimg
+            assert around[3] == 1 or settings.fade_share == 1
+
+
+def test_past_the_end_the_last_stage_stays(settings: GeneratorSettings) -> None:
+    assert stage_at(settings, settings.nimg * 2) == (stages(settings)[-1], 1.0)
+
+
+@given(st.integers(8, 50), st.sampled_from((4, 8, 12)), st.integers(0, 30), st.integers(0, 5))
+def test_each_radiograph_once_per_pass_whatever_the_start(count: int, batch: int, skipped: int, seed: int) -> None:
+    rows = np.arange(count) * 3 + 5
+    settings = GeneratorSettings(resolution=16, nimg=batch * 40, batch=batch, seed=seed)
+    shown = list(batches(rows, settings, 0))
+    assert all(len(indices) == batch for indices in shown)
+    flat = np.concatenate(shown)
+    passes = [flat[start : start + count] for start in range(0, len(flat) - count + 1, count)]
+    assert all(sorted(one) == rows.tolist() for one in passes)
+    tail = list(batches(rows, settings, skipped * batch))
+    np.testing.assert_array_equal(np.concatenate([*shown[:skipped], *tail]), flat)
+
+
+def test_passes_differ_from_one_another_and_between_seeds() -> None:
+    rows = np.arange(32)
+    first = list(batches(rows, GeneratorSettings(resolution=16, nimg=64), 0))
+    other = list(batches(rows, GeneratorSettings(resolution=16, nimg=64, seed=1), 0))
+    assert not np.array_equal(first[0], first[1])
+    assert not np.array_equal(first[0], other[0])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"resolution": 48}, {"start_px": 12}, {"start_px": 32}, {"batch": 6}, {"nimg": 8}, {"loss": "hinge"},
+        {"precision": "float16"}, {"group": 0}, {"r1_interval": 0}, {"latent_size": 0}, {"fade_share": 1.5},
+    ],
+)  # fmt: skip
+def test_settings_no_network_can_be_built_from_are_refused(values: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=next(iter(values))):
+        GeneratorSettings(**{"resolution": 16, **values})
+
+
+def test_widths_halve_with_resolution_and_never_vanish() -> None:
+    assert [GeneratorSettings().width(px) for px in (4, 8, 16, 32, 64)] == [128, 128, 96, 48, 24]
+    large = GeneratorSettings(resolution=1024)
+    assert [large.width(px) for px in (4, 32, 64, 1024)] == [512, 512, 256, 16]
+    assert GeneratorSettings(width_base=16).width(64) == 1
