@@ -1,0 +1,169 @@
+"""What the bundled model is worth, on real films: prints tables, then one JSON object.
+
+.venv/bin/python scripts/bench_bundled.py
+
+1. Generator: random draws against held-out films, KID in ImageNet features, with the real-versus-real floor.
+2. Archive: a build of --per-class images, validated against the same held-out films.
+3. Classifiers: AUROC on real test films and cross-fitted, per finding.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from xrarchive import pipeline
+from xrarchive.bundled import bundled_weights
+from xrarchive.classifier.classifier import load_classifier
+from xrarchive.classifier.offering import list_offerings
+from xrarchive.features import IMAGENET, imagenet_features
+from xrarchive.files import write_json
+from xrarchive.gan.snapshots import load_snapshot
+from xrarchive.gan.training import TRAINING_SPLITS
+from xrarchive.latents import draw_latent
+from xrarchive.radiographs import RadiographSet, ingest, open_set
+from xrarchive.synthesis import render
+from xrarchive.validation.fidelity import METRICS, measure_fidelity
+from xrarchive.validation.summary import summary_rows
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+BUNDLED = REPOSITORY / "xrarchive" / "bundled"
+README_START, README_END = "<!-- figures: scripts/bench_bundled.py --write -->", "<!-- end of figures -->"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    data = Path(os.environ.get("XRARCHIVE_DATA", REPOSITORY.parent / "shared" / "data"))
+    parser.add_argument("--data", type=Path, default=data)
+    parser.add_argument("--images", type=int, default=1_000, help="random draws, and held-out films [default: 1000]")
+    parser.add_argument("--per-class", type=int, default=100, help="images for each offered finding [default: 100]")
+    parser.add_argument("--write", action="store_true", help="also put the figures into the package and README")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as work:
+        radiographs = Path(work) / "mednist64"
+        ingest(arguments.data / "mednist", radiographs, terms=("mednist",))
+        result = {
+            "generator": measure_generator(open_set(radiographs), arguments.images),
+            **measure_archive(radiographs, Path(work) / "archive", arguments.per_class),
+            "classifiers": classifier_figures(),
+            "per_class": arguments.per_class,
+            "machine": f"{platform.machine()}, {os.cpu_count()} processors, {torch.backends.cpu.get_cpu_capability()}",
+            "versions": {name: metadata.version(name) for name in ("torch", "numpy", "pillow", "pyarrow")},
+        }
+    if arguments.write:
+        write_figures(result)
+    print(json.dumps(result))
+    return 0
+
+
+def write_figures(result: dict[str, Any]) -> None:
+    """Keep the figures beside the weights and their table in README."""
+    write_json(BUNDLED / "figures.json", result)
+    readme = REPOSITORY / "README.md"
+    before, _, rest = readme.read_text().partition(README_START)
+    _, _, after = rest.partition(README_END)
+    readme.write_text(f"{before}{README_START}\n{readme_block(result)}\n{README_END}{after}")
+
+
+def readme_block(result: dict[str, Any]) -> str:
+    """README's table of figures."""
+    generator, validation = result["generator"], result["validation"]
+    kid, archive = generator["kid"], validation["fidelity"]
+    lines = [
+        "| measure | value | 95 % interval | beside it |",
+        "|---|---:|---|---|",
+        _readme_row(f"Generator, {kid['n']:,} random draws: KID, ImageNet features", kid, _floor(kid)),
+        *(
+            _readme_row(f"Archive, {validation['images']:,} images: {name}, {space} features", found, _floor(found))
+            for space, metrics in archive.items()
+            for name, found in (("KID", metrics["kid"]), ("FD", metrics["frechet"]))
+        ),
+        *(
+            _readme_row(f"{finding}: judge's AUROC, asked or not", found, f"{found['real']['value']:.2f} on real films")
+            for finding, found in validation["labels"].items()
+        ),
+        _readme_row("Copies of training films", validation["duplicates"]["copies"], ""),
+    ]
+    pace = f"{result['images_per_s']:.1f} images/s on {result['machine']}"
+    return "\n".join(["", *lines, "", f"{generator['images_shown']:,} images shown in training; built at {pace}.", ""])
+
+
+def _readme_row(name: str, found: dict[str, Any], beside: str) -> str:
+    if found["value"] is None:
+        return f"| {name} | – | – | {found['reason']} |"
+    interval = "–" if found["low"] is None else f"{found['low']:.3f} to {found['high']:.3f}"
+    value = str(found["value"]) if isinstance(found["value"], int) else f"{found['value']:.3f}"
+    return f"| {name} | {value} | {interval} | {beside} |"
+
+
+def _floor(found: dict[str, Any]) -> str:
+    floor = found.get("floor") or {}
+    return f"{floor['value']:.3f} real vs real, n = {floor['n']:,}" if floor.get("value") is not None else ""
+
+
+def measure_generator(films: RadiographSet, count: int) -> dict[str, Any]:
+    """Random draws against as many held-out films, none of which has an identical twin among the training films."""
+    snapshot = load_snapshot(bundled_weights("generator"))
+    latents = torch.stack([draw_latent(seed, 0, snapshot.settings.latent_size) for seed in range(count)])
+    seen = {films.pixels[row].tobytes() for row in films.rows(*TRAINING_SPLITS)}
+    held_out = [row for row in films.rows("holdout") if films.pixels[row].tobytes() not in seen]
+    rows = np.random.default_rng(1).choice(held_out, min(count, len(held_out)), replace=False)
+    made, real = imagenet_features(render(snapshot.generator, latents)), imagenet_features(films.pixels[np.sort(rows)])
+    found = {
+        metric.name: measure_fidelity(metric, made, real, patients=None, seed=0, space=IMAGENET) for metric in METRICS
+    }
+    print(f"Generator ({snapshot.meta['nimg']:,} images shown): {count:,} draws against {len(rows):,} held-out films")
+    for name, measure in found.items():
+        print(f"  {name:8}  {_told(measure)}")
+    return {"images_shown": snapshot.meta["nimg"], **found}
+
+
+def measure_archive(radiographs: Path, out: Path, per_class: int) -> dict[str, Any]:
+    """Build and validate; the validation's table and how fast it was built."""
+    started = time.perf_counter()
+    built = pipeline.build(out, per_class=per_class)
+    seconds = time.perf_counter() - started
+    report = pipeline.validate(out, radiographs=radiographs)
+    print(f"\nArchive, {built.rows:,} images in {seconds:.0f} s, {built.rows / seconds:.1f} images/s")
+    for tally in built.tallies:
+        print(f"  {' + '.join(tally.findings):20} {tally.accepted} of {tally.asked} in {tally.attempts} attempts")
+    for row in summary_rows(report):
+        interval = f"({row.low:.3f} to {row.high:.3f})" if row.low is not None and row.high is not None else ""
+        value = "not measured" if row.value is None else f"{row.value:.3f}"
+        beside = row.reason or (f"beside {row.beside:.3f} {row.beside_text}" if row.beside is not None else "")
+        print(f"  {row.subject:15} {row.measure:22} {value} {interval} {beside}")
+    return {"images_per_s": built.rows / seconds, "validation": report}
+
+
+def classifier_figures() -> dict[str, Any]:
+    """AUROC per finding of guide and judge, and what is offered."""
+    guide = load_classifier(bundled_weights("guide"), role="guide").meta
+    judge = load_classifier(bundled_weights("judge"), role="judge").meta
+    print(f"\n{'finding':20} {'guide':>18} {'on test':>18} {'judge':>18} {'on test':>18}  offered")
+    for item in list_offerings(guide, judge):
+        cells = [meta["figures"][item.finding][key] for meta in (guide, judge) for key in ("cross_fitted", "test")]
+        texts = [f"{c['value']:.2f} ({c['low']:.2f}-{c['high']:.2f})" if c else "too few" for c in cells]
+        print(f"{item.finding:20} {' '.join(f'{text:>18}' for text in texts)}  {'yes' if item.offered else 'no'}")
+    return {"guide": guide["figures"], "judge": judge["figures"]}
+
+
+def _told(measure: dict[str, Any]) -> str:
+    if measure["value"] is None:
+        return f"not measured: {measure['reason']}"
+    floor = measure["floor"]
+    return f"{measure['value']:.4f} ({measure['low']:.4f} to {measure['high']:.4f}), real vs real {floor['value']:.4f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
