@@ -98,6 +98,7 @@ def _render(name: str, **slots: object) -> str:
     )
     environment.filters["number"] = _number
     environment.filters["interval"] = _interval
+    environment.filters["views"] = _views
     return environment.get_template(name).render(**slots)
 
 
@@ -109,6 +110,10 @@ def _number(value: float | int | None) -> str:
 
 def _interval(found: Mapping[str, float] | None) -> str:
     return "–" if found is None else f"{found['value']:.2f} ({found['low']:.2f}–{found['high']:.2f})"
+
+
+def _views(within: Mapping[str, Mapping[str, float] | None]) -> str:
+    return ", ".join("–" if found is None else f"{found['value']:.2f}" for found in within.values()) or "–"
 
 
 def _privacy(report: Mapping[str, Any]) -> str:

@@ -99,7 +99,7 @@ def read_json(path: Path, *, what: str, fix: str) -> Any:
     """
     try:
         return json.loads(path.read_bytes())
-    except FileNotFoundError as err:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as err:
         raise InputDataError(f"No {what} at {path}.", fix=fix, path=path) from err
     except (json.JSONDecodeError, UnicodeDecodeError) as err:
         raise DamageError(f"{path} is damaged: {err}.", fix=fix, path=path) from err
@@ -131,9 +131,8 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout as err:
-            who = holder.read_text() if holder.exists() else "another process"
             raise LockedError(
-                f"{folder} is in use by {who}.",
+                f"{folder} is in use by {_holder(holder)}.",
                 fix="Wait for it to end, stop it, or choose another output folder.",
                 path=folder,
             ) from err
@@ -146,3 +145,9 @@ def locked(folder: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):
             holder.unlink(missing_ok=True)
         lock.release()
+
+
+def _holder(path: Path) -> str:
+    with contextlib.suppress(OSError):  # it may have let go since
+        return path.read_text() or "another process"
+    return "another process"

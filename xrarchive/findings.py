@@ -34,6 +34,8 @@ NIH_FINDINGS = (
 )
 NIH_VOCABULARY = (NO_FINDING, *NIH_FINDINGS)
 
+# Each finding is a column of the archive beside these.
+_COLUMNS = ("image", "image_id", "label", "findings", "synthetic")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9 _-]{0,62}")
 
 
@@ -41,18 +43,20 @@ def make_vocabulary(names: Iterable[str]) -> tuple[str, ...]:
     """Order declared finding names into a vocabulary, `No Finding` first.
 
     Raises:
-        InputDataError: If a name cannot serve as a column name, or is declared twice.
+        InputDataError: If a name cannot serve as a column name, or is declared twice (up to '_' for a space).
     """
     declared = [name.strip() for name in names]
     for name in declared:
-        if not _NAME.fullmatch(name):
+        if not _NAME.fullmatch(name) or name in _COLUMNS or name.startswith(("guide_", "judge_")):
             raise InputDataError(
                 f"The finding name {name!r} cannot be used: letters, digits, spaces, '_' and '-' are allowed, "
-                "a letter first, 63 characters at most.",
+                f"a letter first, 63 characters at most, and no name of an archive's other columns "
+                f"({', '.join(_COLUMNS)}, guide_…, judge_…).",
                 fix="Rename the finding in labels.csv and in --findings.",
             )
     rest = [name for name in declared if name != NO_FINDING]
-    doubled = sorted({name for name in rest if rest.count(name) > 1})
+    keys = [name.replace(" ", "_") for name in (NO_FINDING, *rest)]  # as in image ids
+    doubled = sorted(name for name in set(rest) if keys.count(name.replace(" ", "_")) > 1)
     if doubled:
         raise InputDataError(f"Declared twice: {', '.join(doubled)}.", fix="Name each finding once in --findings.")
     return (NO_FINDING, *rest)

@@ -342,13 +342,14 @@ def status(run_dir: Path) -> dict[str, Any]:
     )
     stats = run_dir / "stats.jsonl"
     lines = stats.read_text().split("\n")[:-1] if stats.exists() else []  # the last may be half written
+    last = json.loads(lines[-1]) if lines else {}
     checkpoints = sorted(path.name for path in (run_dir / "checkpoints").glob("nimg-*"))
     return {
         "run": str(run_dir),
-        "nimg": json.loads(lines[-1])["nimg"] if lines else 0,
+        "nimg": last.get("nimg", 0),
         "total": run["settings"]["nimg"],
         "finished": (run_dir / "generator.safetensors").exists(),
-        "last": json.loads(lines[-1]) if lines else {},
+        "last": last,
         "checkpoint": checkpoints[-1] if checkpoints else None,
     }
 

@@ -107,4 +107,4 @@ def write_grid(path: Path, pixels: Pixels, *, columns: int, gap_px: int = 2) -> 
         top = gap_px + (index // columns) * (height + gap_px)
         left = gap_px + (index % columns) * (width + gap_px)
         sheet[top : top + height, left : left + width] = tile
-    Image.fromarray(sheet).save(path)
+    Image.fromarray(sheet).save(path, "PNG")

@@ -70,8 +70,9 @@ class Manifest:
     terms: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """The JSON form."""
-        return {"schema": SCHEMA, **dataclasses.asdict(self)}
+        """The JSON form. `checksum` is the sha256 of all the rest: it gives a flipped bit in this very file away."""
+        content = {"schema": SCHEMA, **dataclasses.asdict(self)}
+        return {**content, "checksum": sha256_bytes(dump_json(content))}
 
     @property
     def sha256(self) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -18,6 +19,8 @@ from xrarchive.files import sha256_file
 from xrarchive.pixels import Pixels, decode_png
 from xrarchive.records import OnStatus, Status, ignore_status
 
+# What pyarrow raises on damaged bytes; UnicodeDecodeError for damaged names.
+_UNREADABLE = (OSError, pa.ArrowException, UnicodeDecodeError)
 _KNOWN_FILES = (MANIFEST_NAME, README_NAME, "validation.json", "publish-receipt.json")
 
 
@@ -49,14 +52,27 @@ def read_table(folder: Path, columns: Sequence[str] | None = None, config: str =
         DamageError: If a shard is missing or unreadable.
     """
     manifest = read_manifest(folder)
-    tables = [_read_shard(folder / name, columns) for name in manifest.shards(config)]
-    return pa.concat_tables(tables)
+    fix = "Find out more with `xrarchive check --read-data`."
+    return pa.concat_tables([read_shard(folder / name, columns, fix=fix) for name in manifest.shards(config)])
 
 
-def read_pixels(folder: Path) -> Pixels:
-    """All images as uint8 [N, H, W], in row order."""
-    table = read_table(folder, ["image"])
-    return np.stack([decode_png(value["bytes"]) for value in table["image"].to_pylist()])
+def read_shard(path: Path, columns: Sequence[str] | None = None, *, fix: str) -> pa.Table:
+    """One Parquet file, page checksums verified.
+
+    Raises:
+        DamageError: If it is missing or unreadable.
+    """
+    try:
+        return pq.read_table(path, columns=columns, page_checksum_verification=True)
+    except _UNREADABLE as err:
+        raise DamageError(f"{path} cannot be read: {err}.", fix=fix, path=path) from err
+
+
+def read_pixels(folder: Path, rows: Sequence[int] | npt.NDArray[np.int64] | None = None) -> Pixels:
+    """Images as uint8 [N, H, W]: all in row order, or those in `rows`."""
+    images = read_table(folder, ["image"])["image"]
+    chosen = images if rows is None else images.take(rows)
+    return np.stack([decode_png(value["bytes"]) for value in chosen.to_pylist()])
 
 
 def check_archive(folder: Path, *, read_data: bool = False, on_status: OnStatus = ignore_status) -> CheckReport:
@@ -81,15 +97,6 @@ def check_archive(folder: Path, *, read_data: bool = False, on_status: OnStatus 
     return CheckReport(manifest.sha256, len(manifest.files), manifest.rows, read_data, tuple(problems))
 
 
-def _read_shard(path: Path, columns: Sequence[str] | None) -> pa.Table:
-    try:
-        return pq.read_table(path, columns=columns, page_checksum_verification=True)
-    except (OSError, pa.ArrowException) as err:
-        raise DamageError(
-            f"{path} cannot be read: {err}.", fix="Find out more with `xrarchive check --read-data`.", path=path
-        ) from err
-
-
 def _strangers(folder: Path, manifest: Manifest) -> list[Problem]:
     found = {
         path.relative_to(folder).as_posix()
@@ -110,14 +117,15 @@ def _shard_problem(folder: Path, name: str, manifest: Manifest, *, read_data: bo
         return Problem("wrong-hash", name, f"has sha256 {found}, the manifest says {record.sha256}")
     expected = features_of(name.split("/")[0], manifest.findings).arrow_schema
     try:
-        parquet = pq.ParquetFile(path, page_checksum_verification=True)
-        if not parquet.schema_arrow.equals(expected):
-            return Problem("wrong-schema", name, "has other columns or types than the archive's features")
-        if parquet.metadata.num_rows != record.rows:
-            return Problem("wrong-rows", name, f"has {parquet.metadata.num_rows} rows, the manifest says {record.rows}")
-        if read_data and name.startswith(f"{DATA}/"):
-            return _image_problem(parquet, name, manifest.size_px)
-    except (OSError, pa.ArrowException) as err:
+        with pq.ParquetFile(path, page_checksum_verification=True) as parquet:
+            if not parquet.schema_arrow.equals(expected):
+                return Problem("wrong-schema", name, "has other columns or types than the archive's features")
+            rows = parquet.metadata.num_rows
+            if rows != record.rows:
+                return Problem("wrong-rows", name, f"has {rows} rows, the manifest says {record.rows}")
+            if read_data and name in manifest.shards(DATA):
+                return _image_problem(parquet, name, manifest.size_px)
+    except _UNREADABLE as err:
         return Problem("unreadable", name, f"is not readable Parquet: {err}")
     return None
 
@@ -135,7 +143,11 @@ def _image_problem(parquet: pq.ParquetFile, name: str, size_px: int) -> Problem 
 
 
 def _join_problems(folder: Path) -> list[Problem]:
-    ids = {config: read_table(folder, ["image_id"], config)["image_id"].to_pylist() for config in CONFIGS}
+    try:
+        ids = {config: read_table(folder, ["image_id"], config)["image_id"].to_pylist() for config in CONFIGS}
+    except DamageError as err:
+        where = Path(err.path or folder).relative_to(folder).as_posix()
+        return [Problem("unreadable", where, f"is not readable Parquet: {err.__cause__}")]
     if ids[DATA] != ids[PROVENANCE]:
         return [Problem("unjoined", PROVENANCE, "its image_ids are not those of the images, in the same order")]
     if len(set(ids[DATA])) != len(ids[DATA]):

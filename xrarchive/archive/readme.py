@@ -55,10 +55,10 @@ def read_head(folder: Path) -> Mapping[str, Any] | None:
     path = folder / README_NAME
     if not path.is_file():
         return None
-    parts = path.read_text(encoding="utf-8").split(_FENCE, 2)
     try:
+        parts = path.read_text(encoding="utf-8").split(_FENCE, 2)
         head = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0] else None
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):  # ValueError: not UTF-8, or an impossible date
         return None
     return head if isinstance(head, dict) else None
 
@@ -71,7 +71,7 @@ def yaml_problems(folder: Path, manifest: Manifest) -> list[str]:
     wanted = readme_head(manifest)
     return [
         f"its {key!r} is not what the manifest demands"
-        for key in ("configs", "dataset_info")
+        for key in ("license", "configs", "dataset_info")
         if head.get(key) != wanted[key]
     ]
 

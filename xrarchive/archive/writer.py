@@ -10,17 +10,17 @@ import dataclasses
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from xrarchive.archive.manifest import MANIFEST_NAME, FileRecord, Manifest, WeightsRecord, read_manifest, write_manifest
+from xrarchive.archive.reader import read_shard
 from xrarchive.archive.readme import write_readme
 from xrarchive.archive.schema import CONFIGS, DATA, SHARD_ROWS, features_of, shard_name, to_tables, write_shard
-from xrarchive.errors import InputDataError, PlanChangedError
+from xrarchive.errors import InputDataError, PlanChangedError, ShortfallError
 from xrarchive.files import read_json, sha256_file, write_json
 from xrarchive.plan import Plan
 from xrarchive.records import SyntheticImage, Tally
@@ -39,6 +39,7 @@ def claim_folder(folder: Path, plan: Plan) -> Manifest | None:
         manifest = read_manifest(folder)
         if manifest.plan_sha256 != plan.sha256:
             raise _changed(folder, "a finished archive", _plan_of(manifest), _comparable(plan.as_dict()))
+        shutil.rmtree(folder / WORK, ignore_errors=True)  # left if we were killed after the manifest was written
         return manifest
     work = folder / WORK
     if (work / "plan.json").exists():
@@ -85,7 +86,8 @@ def finish_archive(
     """Join all units into shards, write README's YAML and then the manifest, and remove the units.
 
     Raises:
-        InputDataError: If not one image was accepted.
+        ShortfallError: If not one image was accepted.
+        DamageError: If a unit cannot be read back.
     """
     files: dict[str, FileRecord] = {}
     counts: Counter[str] = Counter()
@@ -97,10 +99,12 @@ def finish_archive(
             files[name] = FileRecord(sha256_file(folder / name), (folder / name).stat().st_size, rows)
             if config == DATA:
                 counts.update(vocabulary[label] for table in tables for label in table["label"].to_pylist())
+    tallies = _sum_tallies(folder, plan)
     if not counts:
-        raise InputDataError(
-            f"Not one image reached what was asked for, so there is no archive at {folder}.",
-            fix="Ask for other findings, or train a generator and a guide that know these.",
+        asked, attempts = (sum(getattr(tally, name) for tally in tallies) for name in ("asked", "attempts"))
+        raise ShortfallError(
+            f"Not one of {asked} images was reached in {attempts} attempts, so {folder} holds no archive.",
+            fix="Ask for other findings with another --out, or train a generator and a guide that know these.",
             path=folder,
         )
     manifest = Manifest(
@@ -108,7 +112,7 @@ def finish_archive(
         size_px=size_px,
         rows=sum(counts.values()),
         counts=dict(counts),
-        tallies=_sum_tallies(folder, plan),
+        tallies=tallies,
         files=files,
         weights=dict(weights),
         seed=plan.seed,
@@ -128,7 +132,8 @@ def _shards(folder: Path, plan: Plan, config: str) -> Iterator[list[pa.Table]]:
     waiting: list[pa.Table] = []
     rows = 0
     for index in range(plan.units):
-        table = pq.read_table(_unit_table(folder, config, index), page_checksum_verification=True)
+        fix = f"Remove {folder / WORK} and run the same command again."
+        table = read_shard(_unit_table(folder, config, index), fix=fix)
         while rows + table.num_rows >= SHARD_ROWS:
             taken = SHARD_ROWS - rows
             yield [*waiting, table.slice(0, taken)]
@@ -174,7 +179,7 @@ def _plain(plan: Plan) -> Any:
 
 def _plan_of(manifest: Manifest) -> dict[str, object]:
     return {
-        "requests": {"|".join(tally.findings): tally.asked for tally in manifest.tallies},
+        "requests": _in_words((tally.findings, tally.asked) for tally in manifest.tallies),
         "seed": manifest.seed,
         **{role: record.sha256[:12] for role, record in manifest.weights.items()},
         **manifest.settings,
@@ -183,11 +188,16 @@ def _plan_of(manifest: Manifest) -> dict[str, object]:
 
 def _comparable(plan: Mapping[str, Any]) -> dict[str, object]:
     return {
-        "requests": {"|".join(request["findings"]): request["count"] for request in plan["requests"]},
+        "requests": _in_words((request["findings"], request["count"]) for request in plan["requests"]),
         "seed": plan["seed"],
         **{role: sha256[:12] for role, sha256 in plan["weights"].items()},
         **plan["search"],
     }
+
+
+def _in_words(requests: Iterable[tuple[Sequence[str], int]]) -> str:
+    """The order counts too: it decides the order of the rows."""
+    return ", ".join(f"{count} {'|'.join(findings)}" for findings, count in requests)
 
 
 def _changed(folder: Path, what: str, before: Mapping[str, object], after: Mapping[str, object]) -> PlanChangedError:

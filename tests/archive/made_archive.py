@@ -1,0 +1,90 @@
+"""Archives made by the real writer of images nobody generated: noise, with scores and latents drawn by a seed."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+
+from xrarchive.archive import writer
+from xrarchive.archive.manifest import Manifest, WeightsRecord
+from xrarchive.files import locked
+from xrarchive.plan import Plan, PlannedImage, SearchSettings
+from xrarchive.records import ImageRequest, SyntheticImage, Tally
+
+FINDINGS = ("No Finding", "Effusion", "Pleural_Thickening", "Mass")
+SIZE_PX = 12
+ROWS_PER_SHARD = 6
+REQUESTS = (
+    ImageRequest(("Mass",), 4),
+    ImageRequest(("No Finding",), 3),
+    ImageRequest(("Effusion", "Mass"), 2),
+)
+
+
+def make_plan(*, requests: tuple[ImageRequest, ...] = REQUESTS, seed: int = 3, unit_images: int = 4) -> Plan:
+    weights = {role: character * 64 for role, character in zip(("generator", "guide", "judge"), "abc", strict=True)}
+    return Plan(requests, weights, seed, SearchSettings(unit_images=unit_images))
+
+
+def make_image(plan: Plan, planned: PlannedImage) -> SyntheticImage:
+    rng = np.random.default_rng(planned.seed)
+    return SyntheticImage(
+        image_id=planned.image_id,
+        pixels=rng.integers(0, 256, (SIZE_PX, SIZE_PX), np.uint8),
+        findings=plan.requests[planned.request].findings,
+        guide=dict(zip(FINDINGS, rng.random(len(FINDINGS)).tolist(), strict=True)),
+        judge=dict(zip(FINDINGS, rng.random(len(FINDINGS)).tolist(), strict=True)),
+        seed=planned.seed,
+        attempt=1,
+        steps=7,
+        travel_deg=12.5,
+        latent=rng.standard_normal(5, np.float32),
+    )
+
+
+def write_units(folder: Path, plan: Plan, indices: list[int] | None = None) -> None:
+    for index in writer.missing_units(folder, plan) if indices is None else indices:
+        images = [make_image(plan, planned) for planned in plan.unit(index)]
+        tallies = [
+            Tally(request.findings, count, count, 2 * count, None)
+            for request in plan.requests
+            if (count := sum(image.findings == request.findings for image in images))
+        ]
+        writer.write_unit(folder, index, images, tallies, FINDINGS)
+
+
+def finish(folder: Path, plan: Plan) -> Manifest:
+    return writer.finish_archive(
+        folder,
+        plan,
+        vocabulary=FINDINGS,
+        size_px=SIZE_PX,
+        weights={role: WeightsRecord(sha256, f"{role}.safetensors") for role, sha256 in plan.weights.items()},
+        versions={"numpy": np.__version__},
+        terms=("nih-chestxray14",),
+    )
+
+
+def make_archive(folder: Path, plan: Plan | None = None, *, rows_per_shard: int = ROWS_PER_SHARD) -> Path:
+    plan = plan or make_plan()
+    with small_shards(rows_per_shard), locked(folder):
+        writer.claim_folder(folder, plan)
+        write_units(folder, plan)
+        finish(folder, plan)
+    return folder
+
+
+def small_shards(rows: int) -> contextlib.AbstractContextManager[object]:
+    return mock.patch.object(writer, "SHARD_ROWS", rows)
+
+
+def shard_bytes(folder: Path) -> dict[str, bytes]:
+    """Every file of an archive but what hides behind a dot."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.name.startswith(".")
+    }

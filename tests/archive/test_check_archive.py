@@ -1,0 +1,288 @@
+"""Every kind of problem, row by row, and flipped bytes anywhere."""
+
+import dataclasses
+import random
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from xrarchive.archive.manifest import MANIFEST_NAME, FileRecord, read_manifest, write_manifest
+from xrarchive.archive.reader import check_archive, read_table
+from xrarchive.archive.readme import README_NAME, write_readme, yaml_problems
+from xrarchive.archive.schema import write_shard
+from xrarchive.errors import DamageError, InputDataError
+from xrarchive.files import sha256_file
+
+FIRST, SECOND = "data/train-00000.parquet", "data/train-00001.parquet"
+ORIGINS = "provenance/train-00001.parquet"
+
+
+def problems(archive, *, read_data=True):
+    return {(problem.id, problem.path) for problem in check_archive(archive, read_data=read_data).problems}
+
+
+def flip(path: Path, position: int, bit: int = 0) -> None:
+    with path.open("r+b") as stream:
+        stream.seek(position)
+        byte = stream.read(1)[0]
+        stream.seek(position)
+        stream.write(bytes([byte ^ 1 << bit]))
+
+
+def replace_shard(archive: Path, name: str, table: pa.Table) -> None:
+    """Another shard that the manifest names as if it had always been there."""
+    rows = write_shard(archive / name, [table], table.schema)
+    manifest = read_manifest(archive)
+    record = FileRecord(sha256_file(archive / name), (archive / name).stat().st_size, rows)
+    write_manifest(archive, dataclasses.replace(manifest, files={**manifest.files, name: record}))
+
+
+def with_image(archive: Path, data: bytes) -> pa.Table:
+    table = pq.read_table(archive / FIRST)
+    images = table["image"].to_pylist()
+    images[2]["bytes"] = data
+    return table.set_column(0, table.schema.field("image"), pa.array(images, table.schema.field("image").type))
+
+
+@pytest.mark.parametrize("read_data", [False, True])
+def test_a_sound_archive_has_no_problem(archive, read_data):
+    (archive / ".lock").touch()
+    (archive / "validation.json").write_text("{}")
+    seen = []
+    report = check_archive(archive, read_data=read_data, on_status=seen.append)
+    assert report.problems == ()
+    assert (report.files, report.rows, report.read_data) == (4, 9, read_data)
+    assert report.manifest_sha256 == sha256_file(archive / MANIFEST_NAME)
+    assert [(status.done, status.total) for status in seen] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def no_shard(archive):
+    (archive / SECOND).unlink()
+
+
+def folder_for_shard(archive):
+    (archive / SECOND).unlink()
+    (archive / SECOND).mkdir()
+
+
+def truncated(archive):
+    path = archive / FIRST
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def empty(archive):
+    (archive / FIRST).write_bytes(b"")
+
+
+def same_size_nonsense(archive):
+    path = archive / FIRST
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def extra_shard(archive):
+    shutil.copy(archive / FIRST, archive / "data/train-00002.parquet")
+
+
+def extra_file(archive):
+    (archive / "notes.txt").write_text("hello")
+
+
+def no_readme(archive):
+    (archive / README_NAME).unlink()
+
+
+def readme_without_head(archive):
+    (archive / README_NAME).write_text("# Chests\n")
+
+
+def readme_not_utf8(archive):
+    (archive / README_NAME).write_bytes((archive / README_NAME).read_bytes().replace(b"Synthetic", b"Synth\xe9tic"))
+
+
+def readme_not_yaml(archive):
+    edit_readme(archive, "configs:", "configs: [")
+
+
+def readme_lacks_a_shard(archive):
+    edit_readme(archive, f"    - {SECOND}\n", "")
+
+
+def readme_with_a_pattern(archive):
+    edit_readme(archive, f"    - {FIRST}\n    - {SECOND}\n", "    - data/*.parquet\n")
+
+
+def readme_with_other_labels(archive):
+    edit_readme(archive, "'1': Effusion", "'1': Mass")
+
+
+def readme_with_other_licence(archive):
+    edit_readme(archive, "license: other", "license: mit")
+
+
+def edit_readme(archive, before, after):
+    path = archive / README_NAME
+    assert before in path.read_text()
+    path.write_text(path.read_text().replace(before, after))
+
+
+def swapped_configs(archive):
+    path = archive / "data/train-00000.parquet"
+    table = pq.read_table(archive / "provenance/train-00000.parquet")
+    replace_shard(archive, path.relative_to(archive).as_posix(), table)
+
+
+def fewer_rows(archive):
+    table = pq.read_table(archive / FIRST)
+    replace_shard(archive, FIRST, table.slice(1))
+    manifest = read_manifest(archive)
+    record = dataclasses.replace(manifest.files[FIRST], rows=table.num_rows)
+    write_manifest(archive, dataclasses.replace(manifest, files={**manifest.files, FIRST: record}))
+
+
+def other_order(archive):
+    table = pq.read_table(archive / ORIGINS)
+    replace_shard(archive, ORIGINS, table.take(list(range(table.num_rows))[::-1]))
+
+
+def one_id_twice(archive):
+    for config in ("data", "provenance"):
+        name = f"{config}/train-00000.parquet"
+        table = pq.read_table(archive / name)
+        ids = table["image_id"].to_pylist()
+        position = table.column_names.index("image_id")
+        replace_shard(archive, name, table.set_column(position, "image_id", [[ids[1], *ids[1:]]]).cast(table.schema))
+
+
+def bad_png(archive):
+    replace_shard(archive, FIRST, with_image(archive, b"\x89PNG\r\n\x1a\n"))
+
+
+def truncated_png(archive):
+    good = pq.read_table(archive / FIRST)["image"][2].as_py()["bytes"]
+    replace_shard(archive, FIRST, with_image(archive, good[:60]))
+
+
+def small_png(archive):
+    from xrarchive.pixels import decode_png, encode_png
+
+    good = decode_png(pq.read_table(archive / FIRST)["image"][2].as_py()["bytes"])
+    replace_shard(archive, FIRST, with_image(archive, encode_png(good[:8, :8])))
+
+
+# What was done, the problem it must be, and whether reading the data is needed to find it.
+TABLE = [
+    (no_shard, ("missing-file", SECOND), False),
+    (folder_for_shard, ("missing-file", SECOND), False),
+    (truncated, ("wrong-size", FIRST), False),
+    (empty, ("wrong-size", FIRST), False),
+    (same_size_nonsense, ("unreadable", FIRST), False),
+    (extra_shard, ("surplus-file", "data/train-00002.parquet"), False),
+    (extra_file, ("surplus-file", "notes.txt"), False),
+    (no_readme, ("readme", README_NAME), False),
+    (readme_without_head, ("readme", README_NAME), False),
+    (readme_not_utf8, ("readme", README_NAME), False),
+    (readme_not_yaml, ("readme", README_NAME), False),
+    (readme_lacks_a_shard, ("readme", README_NAME), False),
+    (readme_with_a_pattern, ("readme", README_NAME), False),
+    (readme_with_other_labels, ("readme", README_NAME), False),
+    (readme_with_other_licence, ("readme", README_NAME), False),
+    (swapped_configs, ("wrong-schema", FIRST), False),
+    (fewer_rows, ("wrong-rows", FIRST), False),
+    (other_order, ("unjoined", "provenance"), False),
+    (one_id_twice, ("doubled-id", "data"), False),
+    (bad_png, ("bad-image", FIRST), True),
+    (truncated_png, ("bad-image", FIRST), True),
+    (small_png, ("bad-image", FIRST), True),
+]
+
+
+@pytest.mark.parametrize(("change", "wanted", "needs_data"), TABLE, ids=[row[0].__name__ for row in TABLE])
+def test_problem(archive, change, wanted, needs_data):
+    change(archive)
+    assert problems(archive, read_data=False) == (set() if needs_data else {wanted})
+    found = problems(archive)
+    assert {path for _, path in found} == {wanted[1]}
+    assert found == {wanted} or change is same_size_nonsense  # whose hash is found wrong first
+
+
+def test_swapped_shards_are_found_by_their_size_or_their_hash(archive):
+    names = [f"{config}/train-0000{index}.parquet" for config in ("data", "provenance") for index in (0, 1)]
+    for first, second in (names[:2], names[2:]):
+        (archive / first).rename(archive / "x")
+        (archive / second).rename(archive / first)
+        (archive / "x").rename(archive / second)
+    assert problems(archive) == {("wrong-size", name) for name in names}
+
+
+def test_shards_swapped_for_others_of_the_same_size_are_found_without_reading_all(archive):
+    """The join with the provenance gives them away: sizes, rows and columns all agree."""
+    table = pq.read_table(archive / FIRST)
+    ids = pc.binary_replace_slice(table["image_id"], 0, 2, "x3")
+    replace_shard(archive, FIRST, table.set_column(1, table.schema.field("image_id"), ids))
+    assert problems(archive, read_data=False) == {("unjoined", "provenance")}
+
+
+def test_any_flipped_bit_in_a_shard_is_found(archive):
+    rng = random.Random(0)
+    names = list(read_manifest(archive).files)
+    for _ in range(100):
+        name = rng.choice(names)
+        position, bit = rng.randrange((archive / name).stat().st_size), rng.randrange(8)
+        flip(archive / name, position, bit)
+        assert problems(archive) == {("wrong-hash", name)}
+        flip(archive / name, position, bit)
+    assert problems(archive) == set()
+
+
+def test_a_flipped_bit_never_ends_a_quick_check_in_a_traceback(archive):
+    """Without reading the data a flip may go unseen; where it is seen, it must be a problem in words."""
+    rng, seen = random.Random(1), 0
+    for name in (FIRST, ORIGINS):
+        size = (archive / name).stat().st_size
+        for position in [*rng.sample(range(size), 60), *range(size - 40, size)]:
+            flip(archive / name, position)
+            found = problems(archive, read_data=False)
+            assert found <= {(kind, name) for kind in ("unreadable", "wrong-schema", "wrong-rows")} | {
+                ("unjoined", "provenance"), ("doubled-id", "data"),
+            }  # fmt: skip
+            seen += bool(found)
+            flip(archive / name, position)
+    assert seen > 20
+
+
+def test_any_flipped_bit_in_the_configs_and_features_of_readme_is_found(archive):
+    path, rng = archive / README_NAME, random.Random(2)
+    text, manifest = path.read_bytes(), read_manifest(archive)
+    start, end = text.index(b"configs:"), text.rindex(b"---\n")
+    for _ in range(40):
+        position = rng.randrange(start, end)
+        flip(path, position, rng.choice((0, 1, 7)))
+        changed = path.read_bytes()
+        path_problems = yaml_problems(archive, manifest)
+        assert path_problems or changed[position : position + 1].isspace() or text[position : position + 1].isspace()
+        path.write_bytes(text)
+
+
+def test_the_text_of_the_card_is_free(archive):
+    write_readme(archive, read_manifest(archive), "# Chests\n\n---\n\nMore.")
+    assert problems(archive) == set()
+    assert (archive / README_NAME).read_text().endswith("# Chests\n\n---\n\nMore.\n")
+
+
+def test_no_archive_and_a_damaged_manifest_are_errors(archive, tmp_path):
+    with pytest.raises(InputDataError):
+        check_archive(tmp_path)
+    flip(archive / MANIFEST_NAME, 100)
+    with pytest.raises(DamageError):
+        check_archive(archive)
+
+
+def test_reading_a_damaged_archive_says_which_shard(archive):
+    same_size_nonsense(archive)
+    with pytest.raises(DamageError, match=FIRST) as caught:
+        read_table(archive)
+    assert "xrarchive check" in caught.value.fix

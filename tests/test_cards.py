@@ -1,0 +1,227 @@
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from tiny_build import FINDINGS, build_tiny
+
+from xrarchive import cards, pipeline
+from xrarchive.archive.manifest import read_manifest
+from xrarchive.archive.readme import readme_head
+from xrarchive.cards import render_dataset_card, render_model_card, templates_folder
+from xrarchive.errors import GateError, SettingsError
+from xrarchive.weights import read_meta
+
+
+@pytest.fixture(scope="module")
+def weights(tiny_generator, tiny_guide, tiny_judge):
+    return {"generator": tiny_generator, "guide": tiny_guide, "judge": tiny_judge}
+
+
+@pytest.fixture(scope="module")
+def archive(weights, tiny_set, tmp_path_factory):
+    folder = build_tiny(tmp_path_factory.mktemp("cards") / "chests", weights).out
+    pipeline.validate(folder, radiographs=tiny_set, judge=weights["judge"])
+    pipeline.write_card(folder)
+    return folder
+
+
+@pytest.fixture
+def manifest(archive):
+    return read_manifest(archive)
+
+
+@pytest.fixture
+def report(archive):
+    return json.loads((archive / "validation.json").read_bytes())
+
+
+@pytest.fixture(scope="module")
+def metas(weights):
+    return {
+        role: read_meta(path, kind="generator" if role == "generator" else "classifier")
+        for role, path in weights.items()
+    }
+
+
+@pytest.fixture
+def card(archive):
+    return (archive / "README.md").read_text()
+
+
+@pytest.fixture
+def model_card(metas):
+    return render_model_card(**metas, dataset="me/chests")
+
+
+def sections(text):
+    return re.findall(r"^## (.+)$", text, re.MULTILINE)
+
+
+def tables(text):
+    """Every table of a card, as rows of cells."""
+    blocks = re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE)
+    return [[line.strip("|").split("|") for line in block.splitlines()] for block in blocks]
+
+
+@pytest.mark.parametrize("name", ["card", "model_card"])
+def test_no_slot_is_left_and_no_python_shows(name, request, archive, weights):
+    text = request.getfixturevalue(name)
+    assert not re.search(r"\{[{%#]|[}%#]\}|\bNone\b|Undefined|<[a-z_.]+ object", text)
+    assert not re.search(r"\bnan\b|\binf\b", text)
+    for place in (archive.parent, *(path.parent for path in weights.values()), Path.home(), Path.cwd()):
+        assert str(place) not in text, "a card names no path of its publisher's machine"
+    assert "/tmp" not in text
+
+
+@pytest.mark.parametrize("name", ["card", "model_card"])
+def test_tables_are_whole(name, request):
+    found = tables(request.getfixturevalue(name))
+    assert len(found) >= 2
+    for rows in found:
+        assert len({len(row) for row in rows}) == 1, rows
+        assert set("".join(rows[1])) <= set("-: "), rows[1]
+    assert all(table[-1] for table in found)
+
+
+def test_sections_of_the_dataset_card(card):
+    assert sections(card) == ["Labels", "Load", "Evidence", "Limits", "How it was made", "Terms", "Cite"]
+
+
+def test_a_null_is_explained(card):
+    assert '**null where nobody asked: null is not "absent"**' in card
+
+
+def test_it_says_what_the_images_are_not(card, model_card):
+    assert "no person was imaged" in card
+    for text in (card, model_card):
+        assert "**Not for clinical use**" in text
+        assert "Segal" in text
+
+
+def test_the_head_is_what_loads_and_stays_when_the_card_is_written(card, manifest):
+    assert yaml.safe_load(card.split("---\n")[1]) == readme_head(manifest)
+
+
+def test_every_request_and_every_measure_has_a_row(card, manifest, report):
+    rows = [[cell.strip() for cell in row] for table in tables(card) for row in table]
+    for tally in manifest.tallies:
+        assert [" + ".join(tally.findings), str(tally.accepted), str(tally.asked), str(tally.missing)] in rows
+    subjects = {row[0] for row in rows}
+    assert {f"judge AUROC, {name}" for name in FINDINGS} <= subjects
+    assert {"copies of radiographs", "exact duplicates", "near duplicates"} <= subjects
+    assert {f"KID, {space}" for space in report["fidelity"]} <= subjects
+
+
+def test_what_was_not_measured_holds_the_reason(card, report):
+    frechet = report["fidelity"]["imagenet"]["frechet"]
+    assert frechet["value"] is None
+    assert frechet["reason"] in card
+
+
+def test_its_snippets_load(card, manifest):
+    code = card.split("```python\n")[1].split("```")[0]
+    compile(code, "card", "exec")
+    assert 'load_dataset("chests", split="train")' in code
+    first = manifest.findings.index(manifest.labels[0])
+    assert f'filters=[("label", "==", {first})])  # only {manifest.labels[0]}' in code
+
+
+def test_it_names_weights_manifest_and_versions(card, manifest):
+    for record in manifest.weights.values():
+        assert record.sha256 in card
+    assert manifest.sha256 in card
+    assert f"torch {manifest.versions['torch']}" in card
+
+
+@pytest.mark.parametrize(
+    ("copies", "words"), [(None, "were not searched for"), (0, "0 were found"), (2, "2 were found")]
+)
+def test_privacy_says_what_was_searched(manifest, report, copies, words):
+    report["duplicates"]["copies"] |= {"value": copies}
+    text = render_dataset_card(manifest, report, archive_dir=Path("chests"))
+    assert words in text
+    assert "absence of evidence is not anonymity" in text.replace("\n", " ")
+
+
+def test_problems_are_listed_and_notes_are_not(manifest, report):
+    report["problems"] = [{"id": "a", "severity": "note", "message": "Only a note."}]
+    assert "Validation found no problem." in render_dataset_card(manifest, report, archive_dir=Path("chests"))
+    report["problems"].append({"id": "b", "severity": "error", "message": "Two are alike."})
+    text = render_dataset_card(manifest, report, archive_dir=Path("chests"))
+    assert "* Two are alike." in text
+    assert "Only a note" not in text
+
+
+def test_a_validation_of_other_bytes_closes_the_gate(manifest, report):
+    for other in ("0" * 64, None):
+        with pytest.raises(GateError, match="names the manifest") as caught:
+            render_dataset_card(manifest, report | {"manifest_sha256": other}, archive_dir=Path("chests"))
+        assert caught.value.fix == "Run `xrarchive validate chests` again."
+
+
+def test_terms_are_carried(manifest, report, archive, metas, model_card):
+    import dataclasses
+
+    assert "carry no recorded terms" in render_dataset_card(manifest, report, archive_dir=archive)
+    assert "carry no recorded terms" in model_card
+    nih = dataclasses.replace(manifest, terms=("mednist", "nih-chestxray14"))
+    text = render_dataset_card(nih, report | {"manifest_sha256": nih.sha256}, archive_dir=archive)
+    metas = metas | {"generator": metas["generator"] | {"terms": ["mednist"]}}
+    for found in (text, render_model_card(**metas, dataset=None)):
+        assert "Creative Commons Attribution-ShareAlike 4.0" in found
+        assert "carry no recorded terms" not in found
+    assert "ChestX-ray8" in text
+    assert readme_head(nih)["license"] == "cc-by-sa-4.0"
+    with pytest.raises(SettingsError, match="Unknown terms"):
+        readme_head(dataclasses.replace(manifest, terms=("mine",)))
+
+
+def test_the_model_card_lists_every_finding_with_its_figures(model_card, metas):
+    rows = {row[0].strip(): row for row in tables(model_card)[1]}
+    assert set(FINDINGS) < set(rows)
+    for name in FINDINGS:
+        figures = metas["guide"]["figures"][name]["cross_fitted"]
+        assert f"{figures['value']:.2f} ({figures['low']:.2f}–{figures['high']:.2f})" in rows[name][2]
+
+
+def test_the_model_card_says_why_a_finding_is_not_offered(metas):
+    guide, judge = metas["guide"], metas["judge"]
+    guide = guide | {"settings": guide["settings"] | {"withheld": ["Mass"]}}
+    judge = judge | {
+        "figures": judge["figures"] | {"Effusion": {"positives": 2, "cross_fitted": None, "within": {}, "test": None}}
+    }
+    text = render_model_card(metas["generator"], guide, judge, dataset=None)
+    rows = {row[0].strip(): row for row in tables(text)[1]}
+    assert "no: withheld by the publisher" in rows["Mass"][-1]
+    assert "no: judge: too few labelled radiographs" in rows["Effusion"][-1]
+    assert rows["Effusion"][5].strip() == "–"
+
+
+def test_the_head_of_a_model_card(model_card, metas):
+    head = yaml.safe_load(model_card.split("---\n")[1])
+    assert head["datasets"] == ["me/chests"]
+    assert head["license"] == "other"
+    assert "https://huggingface.co/datasets/me/chests" in model_card
+    alone = render_model_card(**metas, dataset=None)
+    assert "datasets" not in yaml.safe_load(alone.split("---\n")[1])
+    assert "huggingface.co/datasets" not in alone
+
+
+def test_templates_come_from_the_package_where_it_holds_them_and_else_from_the_checkout(tmp_path, monkeypatch):
+    assert {path.name for path in templates_folder().iterdir()} >= {"dataset.md", "model.md"}
+    monkeypatch.setattr(cards, "_PACKAGE", tmp_path / "xrarchive")
+    assert templates_folder() == tmp_path / "cards"
+    (tmp_path / "xrarchive/cards_templates").mkdir(parents=True)
+    assert templates_folder() == tmp_path / "xrarchive/cards_templates"
+
+
+def test_a_slot_nobody_fills_is_an_error(manifest, report, tmp_path, monkeypatch):
+    import jinja2
+
+    (tmp_path / "cards_templates").mkdir()
+    (tmp_path / "cards_templates/dataset.md").write_text("{{ manifest.rows }} {{ colour }}")
+    monkeypatch.setattr(cards, "_PACKAGE", tmp_path)
+    with pytest.raises(jinja2.UndefinedError, match="colour"):
+        render_dataset_card(manifest, report, archive_dir=Path("chests"))

@@ -1,0 +1,420 @@
+"""The stages wired together, in the tiny world: real weights of 16 px, real searches, real archives."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from datasets import load_dataset
+from PIL import Image
+from tiny_build import FINDINGS, PER_CLASS, SEARCH, UNITS, archive_bytes, build_tiny, edit_weights, file_size_limit
+
+from xrarchive import pipeline
+from xrarchive.archive.manifest import MANIFEST_NAME, read_manifest
+from xrarchive.archive.reader import read_pixels, read_table
+from xrarchive.cli.main import main
+from xrarchive.errors import (
+    GateError,
+    InputDataError,
+    LockedError,
+    PlanChangedError,
+    ShortfallError,
+    StorageError,
+)
+from xrarchive.files import locked, sha256_file
+
+UNREACHABLE = 0.9999999
+KILLS = 15
+
+
+@pytest.fixture(scope="module")
+def weights(tiny_generator, tiny_guide, tiny_judge):
+    return {"generator": tiny_generator, "guide": tiny_guide, "judge": tiny_judge}
+
+
+@pytest.fixture(scope="module")
+def built(weights, tmp_path_factory):
+    return build_tiny(tmp_path_factory.mktemp("built") / "archive", weights)
+
+
+@pytest.fixture(scope="module")
+def carded(built, weights, tiny_set, tmp_path_factory):
+    """Built, validated, with its card. Not to be changed."""
+    folder = tmp_path_factory.mktemp("carded") / "archive"
+    shutil.copytree(built.out, folder)
+    pipeline.validate(folder, radiographs=tiny_set, judge=weights["judge"])
+    pipeline.write_card(folder)
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Run a command in an empty folder: exit code and what it printed as JSON."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as end:
+            main([*map(str, arguments), "--json"])
+        return end.value.code, json.loads(capsys.readouterr().out)
+
+    return call
+
+
+def options(weights):
+    return [part for role, path in weights.items() for part in (f"--{role}", path)]
+
+
+# The chain
+
+
+def test_build_reports_what_it_made(built):
+    assert (built.rows, built.shortfall) == (len(FINDINGS) * PER_CLASS, False)
+    assert built.counts == dict.fromkeys(FINDINGS, PER_CLASS)
+    assert [tally.findings for tally in built.tallies] == [(name,) for name in FINDINGS]
+    assert built.manifest_sha256 == sha256_file(built.out / MANIFEST_NAME)
+    assert set(built.offered) == set(FINDINGS)
+    assert not (built.out / ".work").exists()
+
+
+def test_the_manifest_names_weights_seed_search_and_versions(built, weights):
+    manifest = read_manifest(built.out)
+    assert {role: record.sha256 for role, record in manifest.weights.items()} == {
+        role: sha256_file(path) for role, path in weights.items()
+    }
+    assert manifest.settings["steps"] == SEARCH.steps
+    assert {"xrarchive", "torch", "numpy", "pillow", "pyarrow", "datasets", "python"} <= set(manifest.versions)
+    assert (manifest.seed, manifest.size_px, manifest.findings) == (0, 16, FINDINGS)
+
+
+def test_validate_card_check_show(carded, built, tiny_set):
+    report = json.loads((carded / "validation.json").read_bytes())
+    assert report["manifest_sha256"] == built.manifest_sha256
+    assert set(report["labels"]) == set(FINDINGS)
+    assert str(tiny_set) not in (carded / "validation.json").read_text()
+    assert (carded / "README.md").read_text().startswith("---\nlicense: other\n")
+    assert pipeline.check(carded, read_data=True).problems == ()
+    assert pipeline.show(carded)["rows"] == built.rows
+    assert pipeline.show(carded)["manifest_sha256"] == built.manifest_sha256
+
+
+def test_acceptance_and_stored_scores_belong_to_exactly_the_stored_pixels(built, weights):
+    from xrarchive.classifier.classifier import load_classifier
+    from xrarchive.units import pinned_threads
+
+    table, pixels = read_table(built.out), read_pixels(built.out)
+    guide, judge = (load_classifier(weights[role]) for role in ("guide", "judge"))
+    with pinned_threads(1):
+        for row in range(len(pixels)):
+            seen = guide.scores(pixels[row : row + 1])[0]
+            stored = [table[f"guide_{name}"][row].as_py() for name in FINDINGS]
+            np.testing.assert_array_equal(seen, np.float32(stored))
+            asked = table["label"][row].as_py()
+            assert seen[asked] >= guide.thresholds[asked]
+        stored = np.stack([table[f"judge_{name}"].to_numpy() for name in FINDINGS], axis=1)
+        np.testing.assert_array_equal(judge.scores(pixels), stored)
+
+
+def test_a_latent_in_the_provenance_renders_to_the_image(built, weights):
+    import torch
+
+    from xrarchive.gan.snapshots import load_snapshot
+    from xrarchive.synthesis import render
+    from xrarchive.units import pinned_threads
+
+    latents = torch.tensor(read_table(built.out, ["latent"], "provenance")["latent"].to_pylist())
+    with pinned_threads(1):
+        np.testing.assert_array_equal(
+            render(load_snapshot(weights["generator"]).generator, latents), read_pixels(built.out)
+        )
+
+
+def test_a_user_loads_it(carded, monkeypatch, tmp_path):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path)
+    images = load_dataset(str(carded), split="train")
+    origins = load_dataset(str(carded), "provenance", split="train")
+    np.testing.assert_array_equal(np.stack([np.asarray(image) for image in images["image"]]), read_pixels(carded))
+    assert images.features["label"].names == list(FINDINGS)
+    assert origins["image_id"][:] == images["image_id"][:]
+
+
+def test_a_contact_sheet_has_a_row_for_each_label(carded, tmp_path):
+    pipeline.show(carded, contact_sheet=tmp_path / "new" / "sheet.png")
+    with Image.open(tmp_path / "new/sheet.png") as image:
+        sheet = np.asarray(image)
+    assert sheet.shape == (3 * 18 + 2, 10 * 18 + 2)
+    pixels, labels = read_pixels(carded), read_table(carded, ["label"])["label"].to_numpy()
+    for label in range(len(FINDINGS)):
+        top = 2 + 18 * label
+        np.testing.assert_array_equal(sheet[top : top + 16, 2:18], pixels[labels == label][0])
+        assert not sheet[top : top + 16, 2 + 18 * PER_CLASS : 18 * (PER_CLASS + 1)].any()
+
+
+def test_publishing_shows_its_plan_without_a_network(carded, weights):
+    plan = pipeline.publish(carded, "me/chests", version="1.0.0", model_repo="me/chest-gan", dry_run=True, **weights)
+    told = plan.as_dict()
+    assert {item["path"] for item in told["dataset"]["files"]} >= {MANIFEST_NAME, "README.md", "validation.json"}
+    assert {item["path"] for item in told["model"]["files"]} >= {f"{role}.safetensors" for role in weights}
+
+
+def test_nothing_is_sent_when_nobody_says_yes(carded):
+    assert pipeline.publish(carded, "me/chests", version="1.0.0", confirm=lambda _plan: False) is None
+
+
+# The same command, the same bytes
+
+
+def test_the_same_seed_gives_the_same_bytes_in_another_folder(built, weights, tmp_path):
+    again = build_tiny(tmp_path / "elsewhere" / "other-name", weights)
+    assert again.manifest_sha256 == built.manifest_sha256
+    assert archive_bytes(again.out) == archive_bytes(built.out)
+
+
+def test_another_seed_gives_other_images(built, weights, tmp_path):
+    other = build_tiny(tmp_path / "other", weights, seed=1, per_class=2)
+    ours, theirs = read_pixels(built.out), read_pixels(other.out)
+    assert not {image.tobytes() for image in ours} & {image.tobytes() for image in theirs}
+
+
+def test_a_finished_archive_is_left_as_it_is(built, weights, tmp_path):
+    folder = tmp_path / "archive"
+    shutil.copytree(built.out, folder)
+    times = {path: path.stat().st_mtime_ns for path in folder.rglob("*.parquet")}
+    assert build_tiny(folder, weights).manifest_sha256 == built.manifest_sha256
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+
+
+@pytest.mark.parametrize("units", [0, 1, 3, UNITS])
+def test_an_interrupted_build_goes_on_and_gives_the_same_bytes(built, weights, tmp_path, units):
+    done = []
+
+    def interrupt(status):
+        done.append(status.done)
+        if len(done) == units + 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_tiny(tmp_path / "archive", weights, on_status=interrupt)
+    assert len(list((tmp_path / "archive/.work").glob("unit-*.json"))) == units
+    assert not (tmp_path / "archive" / MANIFEST_NAME).exists()
+    resumed = []
+    build_tiny(tmp_path / "archive", weights, on_status=lambda status: resumed.append(status.done))
+    assert resumed[0] == done[-1]
+    assert resumed[-1] == len(FINDINGS) * PER_CLASS
+    assert archive_bytes(tmp_path / "archive") == archive_bytes(built.out)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_builds_killed_at_random_moments_end_in_the_same_archive(built, weights, tmp_path):
+    script = Path(__file__).with_name("kill_builds.py")
+    arguments = [built.out, tmp_path / "archive", KILLS, *weights.values()]
+    told = subprocess.run(
+        [sys.executable, script, *map(str, arguments)], capture_output=True, text=True, timeout=280, check=False
+    )
+    assert told.returncode == 0, told.stderr
+    found = json.loads(told.stdout)
+    assert len(found["states"]) == KILLS
+    assert len(set(found["states"])) > 3, f"the kills did not fall on different moments: {found['states']}"
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_bytes_of_one(built, weights, tmp_path):
+    several = build_tiny(tmp_path / "archive", weights, workers=2)
+    assert archive_bytes(several.out) == archive_bytes(built.out)
+
+
+def test_other_arguments_are_refused_with_the_difference(built, weights):
+    before = archive_bytes(built.out)
+    with pytest.raises(PlanChangedError, match="seed: 0 there, 5 now"):
+        build_tiny(built.out, weights, seed=5)
+    assert archive_bytes(built.out) == before
+
+
+# What the world does
+
+
+def test_an_output_folder_in_use(weights, tmp_path):
+    with locked(tmp_path / "archive"), pytest.raises(LockedError, match="is in use by process"):
+        build_tiny(tmp_path / "archive", weights)
+
+
+@pytest.mark.parametrize("limit_bytes", [0, 3_000, 12_000])
+def test_a_full_disk_and_afterwards(built, weights, tmp_path, limit_bytes):
+    with file_size_limit(limit_bytes), pytest.raises(StorageError) as caught:
+        build_tiny(tmp_path / "archive", weights)
+    assert caught.value.fix
+    assert not (tmp_path / "archive" / MANIFEST_NAME).exists()
+    build_tiny(tmp_path / "archive", weights)
+    assert archive_bytes(tmp_path / "archive") == archive_bytes(built.out)
+
+
+def test_a_folder_with_other_things_in_it(weights, tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(InputDataError, match="holds no archive"):
+        build_tiny(tmp_path, weights)
+
+
+# What is asked for
+
+
+def test_without_findings_those_the_weights_offer_are_made(weights, tmp_path):
+    report = build_tiny(tmp_path / "archive", weights, findings=None, per_class=1)
+    offered = [name for name, reasons in report.offered.items() if not reasons]
+    assert set(report.counts) == set(offered) != set()
+
+
+def test_a_finding_that_cannot_be_reached_is_a_shortfall_with_code_10(run, weights, tmp_path):
+    guide = edit_weights(weights["guide"], tmp_path / "strict.safetensors", thresholds={"Mass": UNREACHABLE})
+    code, result = run("build", "--per-class", 2, "--findings", "Mass,Effusion", *options(weights | {"guide": guide}))
+    assert code == 10
+    assert result["shortfall"] is True
+    assert result["counts"] == {"Effusion": 2}
+    mass = result["tallies"][0]
+    assert (mass["findings"], mass["asked"], mass["accepted"], mass["attempts"]) == (["Mass"], 2, 0, 8)
+    assert mass["best"] < 0
+    tallies = {tally.findings: tally.missing for tally in read_manifest(tmp_path / "archive").tallies}
+    assert tallies == {("Mass",): 2, ("Effusion",): 0}
+    assert run("check", "--read-data")[0] == 0
+
+
+def test_not_one_image_is_code_10_too_and_no_archive(run, weights, tmp_path):
+    guide = edit_weights(weights["guide"], tmp_path / "strict.safetensors", thresholds={"Mass": UNREACHABLE})
+    code, result = run("build", "--per-class", 1, "--findings", "Mass", *options(weights | {"guide": guide}))
+    assert (code, result["code"], result["kind"]) == (10, ShortfallError.code, "shortfall")
+    assert not (tmp_path / "archive" / MANIFEST_NAME).exists()
+
+
+def test_requests_for_several_findings_at_once(weights, tmp_path):
+    (tmp_path / "requests.csv").write_text("findings,count\nMass|Effusion,2\nNo Finding,1\n")
+    guide = edit_weights(weights["guide"], tmp_path / "easy.safetensors", thresholds={"Mass": 0.05, "Effusion": 0.05})
+    report = build_tiny(
+        tmp_path / "archive", weights | {"guide": guide}, findings=None, requests=tmp_path / "requests.csv"
+    )
+    assert report.counts == {"Mass": 2, "No Finding": 1}
+    table = read_table(tmp_path / "archive")
+    assert table["findings"].to_pylist() == [[2, 1], [0], [2, 1]]
+    assert table["Effusion"].to_pylist() == [True, None, True]
+    assert table["No Finding"].to_pylist() == [None, True, None]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("findings,count\nNo Finding|Mass,3\n", "'No Finding' cannot be asked for together with another finding"),
+        ("findings,count\nMass|Mass,3\n", "named twice"),
+        ("findings,count\nMass|Effusion,3\nEffusion|Mass,1\n", "asks twice for"),
+        ("findings,count\nMas,3\n", "The nearest declared one is 'Mass'"),
+        ("findings,count\nMass,0\n", "expected a positive whole number"),
+        ("findings,count\n", "asks for nothing"),
+        ("finding,count\nMass,1\n", "lacks the column"),
+    ],
+)
+def test_requests_that_cannot_be_met(weights, tmp_path, lines, message):
+    (tmp_path / "requests.csv").write_text(lines)
+    with pytest.raises(InputDataError, match=message):
+        build_tiny(tmp_path / "archive", weights, findings=None, requests=tmp_path / "requests.csv")
+    assert not (tmp_path / "archive").exists()
+
+
+@pytest.mark.parametrize(
+    ("findings", "message"), [(("Mas",), "nearest declared one is 'Mass'"), (("Mass", "Mass"), "names a finding twice")]
+)
+def test_findings_that_cannot_be_met(weights, tmp_path, findings, message):
+    with pytest.raises(InputDataError, match=message):
+        build_tiny(tmp_path / "archive", weights, findings=findings)
+
+
+def test_a_finding_without_a_threshold_cannot_be_asked_for(weights, tmp_path):
+    guide = edit_weights(weights["guide"], tmp_path / "guide.safetensors", thresholds={"Mass": -1.0})
+    with pytest.raises(InputDataError, match="no threshold for 'Mass'") as caught:
+        build_tiny(tmp_path / "archive", weights | {"guide": guide})
+    assert caught.value.fix == "Ask for some of: No Finding, Effusion."
+
+
+@pytest.mark.parametrize("per_class", [0, -1])
+def test_a_number_of_images_that_is_none_is_the_callers_mistake(weights, tmp_path, per_class):
+    with pytest.raises(ValueError, match="per_class must be at least 1"):
+        build_tiny(tmp_path / "archive", weights, per_class=per_class)
+
+
+# Weights that do not fit
+
+
+@pytest.mark.parametrize("role", ["guide", "judge"])
+def test_a_generator_and_a_classifier_of_different_size(run, weights, tmp_path, role):
+    other = edit_weights(weights[role], tmp_path / "large.safetensors", size_px=32)
+    code, result = run("build", *options(weights | {role: other}))
+    assert code == 3
+    assert f"makes 16 px images, the {role} {other} was trained on 32 px" in result["message"]
+    assert not (tmp_path / "archive").exists()
+
+
+def test_a_guide_as_judge(weights, tmp_path):
+    with pytest.raises(InputDataError, match="is a guide, a judge was expected"):
+        build_tiny(tmp_path / "archive", weights | {"judge": weights["guide"]})
+
+
+def test_a_judge_that_knows_the_guides_patients(weights, tmp_path):
+    from xrarchive.weights import read_meta
+
+    patients = read_meta(weights["guide"], kind="classifier")["patients"]
+    judge = edit_weights(weights["judge"], tmp_path / "judge.safetensors", patients=patients[:3])
+    with pytest.raises(InputDataError, match="trained on 3 common patients"):
+        build_tiny(tmp_path / "archive", weights | {"judge": judge})
+
+
+def test_weights_that_are_not_there(weights, tmp_path):
+    with pytest.raises(InputDataError, match="No weights at"):
+        build_tiny(tmp_path / "archive", weights | {"generator": tmp_path / "none.safetensors"})
+
+
+def test_a_run_folder_stands_for_its_weights(weights):
+    assert pipeline.weights_path("generator", weights["generator"].parent) == weights["generator"]
+    assert pipeline.weights_path("guide", None).name == "guide.safetensors"
+
+
+def test_validating_with_another_judge_is_refused(built, weights, tmp_path):
+    other = edit_weights(weights["judge"], tmp_path / "judge.safetensors", note="retrained")
+    with pytest.raises(InputDataError, match=r"is not the judge .* was built with"):
+        pipeline.validate(built.out, judge=other)
+
+
+def test_validating_against_films_of_another_size_is_refused(built, weights, tiny_set, tmp_path):
+    source = tiny_set.parent / "source"
+    pipeline.ingest(source, tmp_path / "large", size_px=32, findings=FINDINGS[1:])
+    with pytest.raises(InputDataError, match="holds 32 px images, the archive's are 16 px"):
+        pipeline.validate(built.out, radiographs=tmp_path / "large", judge=weights["judge"])
+
+
+def test_a_card_needs_a_validation_of_these_very_bytes(carded, tmp_path):
+    folder = tmp_path / "archive"
+    shutil.copytree(carded, folder)
+    report = json.loads((folder / "validation.json").read_bytes())
+    (folder / "validation.json").write_text(json.dumps(report | {"manifest_sha256": "0" * 64}))
+    with pytest.raises(GateError, match="names the manifest 000000000000"):
+        pipeline.write_card(folder)
+    (folder / "validation.json").unlink()
+    with pytest.raises(InputDataError, match="No validation at"):
+        pipeline.write_card(folder)
+
+
+# Status
+
+
+def test_status_of_a_training(weights, tmp_path):
+    run_dir = tmp_path / "run"
+    shutil.copytree(weights["generator"].parent, run_dir)
+    status = pipeline.status(run_dir)
+    assert (status["nimg"], status["total"], status["finished"]) == (2_000, 2_000, True)
+    assert status["checkpoint"] == "nimg-000002000"
+    with (run_dir / "stats.jsonl").open("a") as stream:
+        stream.write('{"nimg": 20')  # caught in the middle of a write
+    assert pipeline.status(run_dir) == status
+
+
+def test_status_of_no_training(tmp_path):
+    with pytest.raises(InputDataError, match="No generator run at"):
+        pipeline.status(tmp_path)

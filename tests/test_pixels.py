@@ -1,0 +1,142 @@
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import Image
+
+from xrarchive.pixels import decode_png, encode_png, fit_square, to_grey, to_pixels, to_planes, write_grid
+
+EVERY_GREY = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
+
+
+def test_planes_span_minus_one_to_one():
+    planes = to_planes(EVERY_GREY)
+    assert planes.dtype == np.float32
+    assert planes.shape == (1, 1, 16, 16)
+    assert (planes.min(), planes.max()) == (-1, 1)
+
+
+def test_pixels_survive_the_way_to_planes_and_back():
+    np.testing.assert_array_equal(to_pixels(to_planes(EVERY_GREY)), EVERY_GREY)
+
+
+def test_planes_are_rounded_and_clipped():
+    planes = np.float32([-2, -1, -0.999, 0, 0.004, 1, 7]).reshape(1, 1, 1, 7)
+    assert to_pixels(planes).tolist() == [[[0, 0, 0, 128, 128, 255, 255]]]
+
+
+@pytest.mark.parametrize(
+    "wrong", [EVERY_GREY[0], EVERY_GREY.astype(np.float32), EVERY_GREY[None], EVERY_GREY.astype(np.int64)]
+)
+def test_what_is_no_stack_of_pixels_is_refused(wrong):
+    with pytest.raises(ValueError, match=r"pixels must be uint8 \[N, H, W\]"):
+        to_planes(wrong)
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 4), (2, 3, 4, 4), (4, 4)])
+def test_what_is_no_stack_of_planes_is_refused(shape):
+    with pytest.raises(ValueError, match=r"planes must be \[N, 1, H, W\]"):
+        to_pixels(np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_planes_that_are_not_finite_are_refused(value):
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        to_pixels(np.full((1, 1, 2, 2), value, np.float32))
+
+
+@settings(deadline=None, max_examples=50)
+@given(arrays.arrays(np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20))))
+def test_png_is_lossless_and_repeats(pixels):
+    data = encode_png(pixels)
+    np.testing.assert_array_equal(decode_png(data), pixels)
+    assert encode_png(pixels) == data
+    with Image.open(io.BytesIO(data)) as image:
+        assert (image.mode, image.format) == ("L", "PNG")
+
+
+def png(image, kind="PNG"):
+    stream = io.BytesIO()
+    image.save(stream, kind)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "1", "I;16", "LA", "P"])
+def test_a_png_that_is_not_grey_is_refused(mode):
+    with pytest.raises(ValueError, match=f"expected a grey PNG .*got mode {mode}"):
+        decode_png(png(Image.new(mode, (4, 4))))
+
+
+def test_only_png_is_read():
+    with pytest.raises(OSError, match="cannot identify"):
+        decode_png(png(Image.new("L", (4, 4)), "JPEG"))
+
+
+@pytest.mark.parametrize(
+    ("image", "grey"),
+    [
+        (Image.new("L", (1, 1), 77), 77),
+        (Image.new("1", (1, 1), 1), 255),
+        (Image.new("RGB", (1, 1), (90, 90, 90)), 90),
+        (Image.new("RGB", (1, 1), (255, 0, 0)), 76),
+        (Image.new("RGBA", (1, 1), (255, 255, 255, 0)), 0),
+        (Image.new("LA", (1, 1), (200, 255)), 200),
+        (Image.fromarray(np.uint16([[0xFFFF]])), 255),
+        (Image.fromarray(np.uint16([[0x8000]])), 128),
+        (Image.fromarray(np.uint16([[0]])), 0),
+    ],
+)
+def test_every_kind_of_image_becomes_grey(image, grey):
+    found = to_grey(image)
+    assert found.mode == "L"
+    assert found.getpixel((0, 0)) == grey
+
+
+def test_twelve_bits_are_scaled_by_their_own_white():
+    assert to_grey(Image.fromarray(np.uint16([[4095]])), deep_max=4095).getpixel((0, 0)) == 255
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_a_range_nobody_declared_is_refused(mode):
+    with pytest.raises(ValueError, match=f"mode {mode} have no declared range"):
+        to_grey(Image.new(mode, (2, 2)))
+
+
+@pytest.mark.parametrize("shape", [(8, 12), (12, 8)])
+def test_crop_keeps_the_centre_and_pad_the_whole(shape):
+    pixels = np.full(shape, 10, np.uint8)
+    pixels[2:-2, 2:-2] = 200
+    image = Image.fromarray(pixels)
+    cropped, padded = fit_square(image, 8, "crop"), fit_square(image, 12, "pad")
+    rows, columns = ((0, 8), (2, 10)) if shape == (8, 12) else ((2, 10), (0, 8))
+    np.testing.assert_array_equal(cropped, pixels[slice(*rows), slice(*columns)])
+    assert padded.shape == (12, 12)
+    assert padded.sum(dtype=int) == pixels.sum(dtype=int)
+
+
+def test_shrinking_averages_areas():
+    board = (np.indices((8, 8)).sum(axis=0) % 2 * 200).astype(np.uint8)
+    assert set(fit_square(Image.fromarray(board), 4, "crop").ravel()) == {100}
+
+
+def test_enlarging_keeps_flat_areas_flat():
+    assert set(fit_square(Image.new("L", (4, 4), 50), 16, "pad").ravel()) == {50}
+
+
+def test_a_grid_shows_every_tile_in_its_place(tmp_path):
+    tiles = np.stack([np.full((2, 3), value, np.uint8) for value in (1, 2, 3)])
+    write_grid(tmp_path / "sheet", tiles, columns=2, gap_px=1)  # PNG whatever the name says
+    with Image.open(tmp_path / "sheet") as image:
+        assert image.format == "PNG"
+        assert np.asarray(image).tolist() == [
+            [96] * 9,
+            [96, 1, 1, 1, 96, 2, 2, 2, 96],
+            [96, 1, 1, 1, 96, 2, 2, 2, 96],
+            [96] * 9,
+            [96, 3, 3, 3, 96, 96, 96, 96, 96],
+            [96, 3, 3, 3, 96, 96, 96, 96, 96],
+            [96] * 9,
+        ]
