@@ -46,7 +46,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     data = Path(os.environ.get("XRARCHIVE_DATA", REPOSITORY.parent / "shared" / "data"))
     parser.add_argument("--data", type=Path, default=data)
-    parser.add_argument("--images", type=int, default=1_000, help="random draws, and held-out films [default: 1000]")
+    parser.add_argument(
+        "--images", type=int, default=2_000, help="random draws, and held-out films at most [default: 2000]"
+    )
     parser.add_argument("--per-class", type=int, default=100, help="images for each offered finding [default: 100]")
     parser.add_argument("--write", action="store_true", help="also put the figures into the package and README")
     arguments = parser.parse_args()
@@ -83,7 +85,7 @@ def readme_block(result: dict[str, Any]) -> str:
     lines = [
         "| measure | value | 95 % interval | beside it |",
         "|---|---:|---|---|",
-        _readme_row(f"Generator, {kid['n']:,} random draws: KID, ImageNet features", kid, _floor(kid)),
+        _readme_row(f"Generator, {kid['n']:,} random draws: KID, imagenet features", kid, _floor(kid)),
         *(
             _readme_row(f"Archive, {validation['images']:,} images: {name}, {space} features", found, _floor(found))
             for space, metrics in archive.items()
@@ -93,7 +95,7 @@ def readme_block(result: dict[str, Any]) -> str:
             _readme_row(f"{finding}: judge's AUROC, asked or not", found, f"{found['real']['value']:.2f} on real films")
             for finding, found in validation["labels"].items()
         ),
-        _readme_row("Copies of training films", validation["duplicates"]["copies"], ""),
+        _readme_row("Exact or near copies of training films", validation["duplicates"]["copies"], ""),
     ]
     pace = f"{result['images_per_s']:.1f} images/s on {result['machine']}"
     return "\n".join(["", *lines, "", f"{generator['images_shown']:,} images shown in training; built at {pace}.", ""])

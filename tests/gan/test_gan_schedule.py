@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xrarchive.gan.schedule import learning_rate_at, stage_at, stages
+from xrarchive.gan.schedule import stage_at, stages
 from xrarchive.gan.settings import GeneratorSettings
 from xrarchive.gan.training import batches
 
@@ -96,10 +96,3 @@ def test_widths_halve_with_resolution_and_never_vanish() -> None:
     large = GeneratorSettings(resolution=1024)
     assert [large.width(px) for px in (4, 32, 64, 1024)] == [512, 512, 256, 16]
     assert GeneratorSettings(width_base=16).width(64) == 1
-
-
-def test_the_learning_rate_stays_and_then_falls_along_a_line() -> None:
-    settings = GeneratorSettings(nimg=1_000, cooldown_nimg=200, learning_rate=1e-3)
-    rates = [learning_rate_at(settings, nimg) for nimg in (0, 799, 800, 900, 1_000, 2_000)]
-    assert rates == pytest.approx([1e-3, 1e-3, 1e-3, 5e-4, 0, 0])
-    assert learning_rate_at(GeneratorSettings(nimg=1_000), 1_000) == GeneratorSettings().learning_rate

@@ -1,4 +1,4 @@
-"""The schedule: images shown so far -> resolution, fade weight, learning rate. Pure functions."""
+"""The growth schedule: images shown so far -> resolution and fade weight. Pure functions."""
 
 from __future__ import annotations
 
@@ -55,10 +55,3 @@ def stage_at(settings: GeneratorSettings, nimg: int) -> tuple[Stage, float]:
     into = nimg - stage.start_nimg
     alpha = 1.0 if into >= stage.fade_nimg else max(into, 1) / stage.fade_nimg
     return stage, alpha
-
-
-def learning_rate_at(settings: GeneratorSettings, nimg: int) -> float:
-    """Adam's learning rate after `nimg` images: constant, then along a line to 0 over the last `cooldown_nimg`."""
-    if not settings.cooldown_nimg:
-        return settings.learning_rate
-    return settings.learning_rate * min(1.0, max(settings.nimg - nimg, 0) / settings.cooldown_nimg)

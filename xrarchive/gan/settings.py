@@ -24,7 +24,6 @@ class GeneratorSettings:
         nimg: Radiographs shown in all; a finished run goes on when it is raised.
         growth_nimg: Radiographs shown before the last stage; 0 = a little under half of
             `nimg`. Stages double in length.
-        cooldown_nimg: Radiographs at the end over which the learning rate falls to nothing along a line; 0 = it stays.
         start_px: Resolution of the first stage.
         latent_size: Z.
         width_max: Channels are min(width_max, width_base // resolution of the block); 0 = by resolution.
@@ -48,7 +47,6 @@ class GeneratorSettings:
     resolution: int = 64
     nimg: int = 370_000
     growth_nimg: int = 0
-    cooldown_nimg: int = 0
     start_px: int = 8
     latent_size: int = 128
     width_max: int = 0
@@ -84,8 +82,6 @@ class GeneratorSettings:
             raise ValueError(f"nimg must be at least one batch ({self.batch}), got {self.nimg}")
         if not 0 <= self.growth_nimg < self.nimg:
             raise ValueError(f"growth_nimg must lie between 0 and nimg ({self.nimg}), got {self.growth_nimg}")
-        if not 0 <= self.cooldown_nimg <= self.nimg:
-            raise ValueError(f"cooldown_nimg must lie between 0 and nimg ({self.nimg}), got {self.cooldown_nimg}")
         if self.loss not in ("logistic", "wgan-gp"):
             raise ValueError(f"loss must be logistic or wgan-gp, got {self.loss!r}")
         if self.precision not in ("auto", "float32", "bfloat16"):

@@ -27,7 +27,7 @@ from xrarchive.files import locked, read_json, write_bytes, write_json
 from xrarchive.gan.checkpoints import TrainingState, load_newest, save_checkpoint
 from xrarchive.gan.losses import discriminator_loss, generator_loss, gradient_penalty, r1_penalty
 from xrarchive.gan.networks import Discriminator, Generator
-from xrarchive.gan.schedule import Stage, learning_rate_at, resolved_growth, stage_at
+from xrarchive.gan.schedule import Stage, resolved_growth, stage_at
 from xrarchive.gan.settings import GeneratorSettings
 from xrarchive.gan.snapshots import save_snapshot
 from xrarchive.pixels import to_pixels, to_planes, write_grid
@@ -101,8 +101,6 @@ def _train(
         if stage != previous:
             _write_stage_grid(out, state, settings, previous)
         real = _at_stage(pixels[indices], stage.px, alpha)
-        for optimiser in (state.generator_optimiser, state.discriminator_optimiser):
-            optimiser.param_groups[0]["lr"] = learning_rate_at(settings, state.nimg)
         losses = _step(state, settings, real, stage, alpha, half)
         state.nimg += settings.batch
         state.steps += 1

@@ -1,0 +1,56 @@
+"""README cannot rot: its commands parse, its paths exist, its figures are those the bench script wrote."""
+
+import importlib.util
+import json
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from xrarchive.cli.main import main
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+COMMANDS = re.findall(r"^    (xrarchive .+)$", README, re.M) + re.findall(r"`(build --.+?)`", README)
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_every_command_in_readme_parses(line):
+    words = shlex.split(line, comments=True)
+    words = words[1:] if words[0] == "xrarchive" else words
+    command, context = main, click.Context(main)
+    while isinstance(command, click.Group):
+        name, command, words = command.resolve_command(context, words)
+        context = click.Context(command, info_name=name, parent=context)
+    command.parse_args(context, words)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(set(re.findall(r"(?:\]\(|`|^    )((?:scripts|xrarchive|cards)/[\w./-]+)", README, re.M)))
+)
+def test_every_path_in_readme_exists(path):
+    assert (ROOT / path).exists()
+
+
+def test_figures_in_readme_are_those_the_bench_wrote():
+    spec = importlib.util.spec_from_file_location("bench_bundled", ROOT / "scripts" / "bench_bundled.py")
+    bench = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(bench)
+    figures = json.loads((ROOT / "xrarchive" / "bundled" / "figures.json").read_text())
+    block = README.partition(bench.README_START)[2].partition(bench.README_END)[0]
+    assert block.strip() == bench.readme_block(figures).strip()
+
+
+def test_exit_codes_in_readme_are_those_of_the_errors():
+    from xrarchive.errors import EXIT_BUG, EXIT_OK, EXIT_SHORTFALL, XrArchiveError
+
+    def codes(cls):
+        return {cls.code, *(code for child in cls.__subclasses__() for code in codes(child))}
+
+    table = README.partition("**Exit codes.**")[2].partition("**Library.**")[0]
+    listed = {
+        int(number) for row in table.splitlines() if row.startswith("| ") for number in re.findall(r"\b\d+\b", row)
+    }
+    assert codes(XrArchiveError) | {EXIT_OK, EXIT_BUG, EXIT_SHORTFALL} <= listed
