@@ -88,12 +88,12 @@ def readme_block(result: dict[str, Any]) -> str:
         _readme_row(f"Generator, {kid['n']:,} random draws: KID, imagenet features", kid, _floor(kid)),
         *(
             _readme_row(f"Archive, {validation['images']:,} images: {name}, {space} features", found, _floor(found))
-            for space, metrics in archive.items()
+            for space, metrics in sorted(archive.items())
             for name, found in (("KID", metrics["kid"]), ("FD", metrics["frechet"]))
         ),
         *(
             _readme_row(f"{finding}: judge's AUROC, asked or not", found, f"{found['real']['value']:.2f} on real films")
-            for finding, found in validation["labels"].items()
+            for finding, found in sorted(validation["labels"].items())
         ),
         _readme_row("Exact or near copies of training films", validation["duplicates"]["copies"], ""),
     ]
