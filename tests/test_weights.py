@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 import json
-import resource
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from tiny_build import file_size_limit
 from torch import nn
 
 from xrarchive.errors import DamageError, InputDataError, StorageError
@@ -133,18 +131,7 @@ def test_channels_last_changes_the_layout_and_not_the_function() -> None:
     assert layer.weight.is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.fixture
-def small_files() -> Iterator[None]:
-    """No file may grow past 10 kB: the kernel refuses, as on a full disk."""
-    handler, limits = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    signal.signal(signal.SIGXFSZ, handler)
-
-
-@pytest.mark.usefixtures("small_files")
 def test_a_disk_that_refuses_is_said_and_leaves_nothing(path: Path) -> None:
-    with pytest.raises(StorageError, match="the file grew over the size limit"):
+    with file_size_limit(10_000), pytest.raises(StorageError, match="the file grew over the size limit"):
         save(path, a=torch.zeros(10_000))
     assert not list(path.parent.iterdir())
