@@ -8,8 +8,9 @@ from loopback import READ_ONLY_TOKEN, LoopbackHub
 from tiny_archive import TinyArchive
 from wire import Fault
 
+from xrarchive.archive.manifest import RECEIPT_NAME
 from xrarchive.errors import AccessError, DamageError, PlanChangedError, RemoteError, StorageError
-from xrarchive.hub import RECEIPT_NAME, Publication, Receipt, plan_publication
+from xrarchive.hub import Publication, Receipt, plan_publication
 from xrarchive.hub.client import MAX_TRIES
 from xrarchive.records import Status
 

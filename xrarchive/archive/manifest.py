@@ -16,7 +16,11 @@ from xrarchive.errors import DamageError, InputDataError
 from xrarchive.files import dump_json, read_json, sha256_bytes, sha256_file, write_json
 from xrarchive.records import Tally
 
+# The files of an archive beside its shards, named once for everything that reads or writes them.
 MANIFEST_NAME = "manifest.json"
+README_NAME = "README.md"
+VALIDATION_NAME = "validation.json"
+RECEIPT_NAME = "publish-receipt.json"
 SCHEMA = "xrarchive.manifest/1"
 
 

@@ -11,8 +11,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xrarchive.archive.manifest import MANIFEST_NAME, Manifest, read_manifest
-from xrarchive.archive.readme import README_NAME, yaml_problems
+from xrarchive.archive.manifest import (
+    MANIFEST_NAME,
+    README_NAME,
+    RECEIPT_NAME,
+    VALIDATION_NAME,
+    Manifest,
+    read_manifest,
+)
+from xrarchive.archive.readme import yaml_problems
 from xrarchive.archive.schema import CONFIGS, DATA, PROVENANCE, features_of
 from xrarchive.errors import DamageError
 from xrarchive.files import sha256_file
@@ -21,7 +28,7 @@ from xrarchive.records import OnStatus, Status, ignore_status
 
 # What pyarrow raises on damaged bytes; UnicodeDecodeError for damaged names.
 _UNREADABLE = (OSError, pa.ArrowException, UnicodeDecodeError)
-_KNOWN_FILES = (MANIFEST_NAME, README_NAME, "validation.json", "publish-receipt.json")
+_KNOWN_FILES = (MANIFEST_NAME, README_NAME, VALIDATION_NAME, RECEIPT_NAME)
 
 
 @dataclass(frozen=True)

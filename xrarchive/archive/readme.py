@@ -12,12 +12,11 @@ from typing import Any
 
 import yaml
 
-from xrarchive.archive.manifest import Manifest
+from xrarchive.archive.manifest import README_NAME, Manifest
 from xrarchive.archive.schema import CONFIG_NAMES, CONFIGS, SPLIT, features_of
 from xrarchive.files import write_bytes
 from xrarchive.terms import licence_of
 
-README_NAME = "README.md"
 _FENCE = "---\n"
 NO_CARD = "This archive has no card yet: run `xrarchive card` after `xrarchive validate`."
 

@@ -11,6 +11,6 @@ half new, half old. Shards uploaded ahead of a single commit are invisible until
 """
 
 from xrarchive.hub.plan import Publication, RepoContent, Upload, plan_publication
-from xrarchive.hub.publishing import RECEIPT_NAME, Receipt, publish
+from xrarchive.hub.publishing import Receipt, publish
 
-__all__ = ["RECEIPT_NAME", "Publication", "Receipt", "RepoContent", "Upload", "plan_publication", "publish"]
+__all__ = ["Publication", "Receipt", "RepoContent", "Upload", "plan_publication", "publish"]

@@ -16,13 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from xrarchive.archive.manifest import MANIFEST_NAME, Manifest, read_manifest
+from xrarchive.archive.manifest import MANIFEST_NAME, README_NAME, VALIDATION_NAME, Manifest, read_manifest
 from xrarchive.errors import DamageError, GateError, InputDataError, SettingsError
 from xrarchive.files import dump_json, read_json, sha256_bytes, sha256_file
 from xrarchive.records import OnStatus, Status, ignore_status
 
-README_NAME = "README.md"
-VALIDATION_NAME = "validation.json"
 SHARD_FOLDERS = ("data", "provenance")
 WEIGHT_ROLES = ("generator", "guide", "judge")
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from xrarchive.archive.manifest import RECEIPT_NAME
 from xrarchive.errors import PlanChangedError, RemoteError, StorageError
 from xrarchive.files import write_json
 from xrarchive.hub.client import MAX_TRIES, ConflictError, HubClient, RemoteFile, TransientError, open_hub
@@ -28,7 +29,6 @@ from xrarchive.records import OnStatus, Status, ignore_status
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd
 
-RECEIPT_NAME = "publish-receipt.json"
 MAX_MOVES = 3  # how often others may push in between before we stop
 
 _log = logging.getLogger(__name__)

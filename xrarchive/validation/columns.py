@@ -9,10 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from xrarchive.archive.schema import JUDGE_PREFIX
 from xrarchive.errors import DamageError
 from xrarchive.pixels import decode_png
-
-_JUDGE = "judge_"
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class ArchiveImages:
 
 def needed_columns(findings: Sequence[str], available: Sequence[str]) -> list[str]:
     """Which columns of the data config to read for `to_images`."""
-    judged = [_JUDGE + name for name in findings]
+    judged = [JUDGE_PREFIX + name for name in findings]
     return ["image", "image_id", "findings", *(name for name in judged if name in available)]
 
 
@@ -52,8 +51,8 @@ def to_images(table: pa.Table, findings: Sequence[str]) -> ArchiveImages:
     image_ids: list[str] = table["image_id"].to_pylist()
     judge = np.full((len(image_ids), len(findings)), np.nan, np.float32)
     for k, name in enumerate(findings):
-        if _JUDGE + name in table.column_names:
-            judge[:, k] = table[_JUDGE + name].to_numpy()
+        if JUDGE_PREFIX + name in table.column_names:
+            judge[:, k] = table[JUDGE_PREFIX + name].to_numpy()
     asked = _asked(table["findings"].to_pylist(), image_ids, findings)
     return ArchiveImages(image_ids, _decode(table["image"].to_pylist(), image_ids), asked, judge)
 
