@@ -118,8 +118,7 @@ def measure_generator(films: RadiographSet, count: int) -> dict[str, Any]:
     """Random draws against as many held-out films, none of which has an identical twin among the training films."""
     snapshot = load_snapshot(bundled_weights("generator"))
     latents = torch.stack([draw_latent(seed, 0, snapshot.settings.latent_size) for seed in range(count)])
-    seen = {films.pixels[row].tobytes() for row in films.rows(*TRAINING_SPLITS)}
-    held_out = [row for row in films.rows("holdout") if films.pixels[row].tobytes() not in seen]
+    held_out = films.unseen_rows("holdout", seen=TRAINING_SPLITS)
     rows = np.random.default_rng(1).choice(held_out, min(count, len(held_out)), replace=False)
     made, real = imagenet_features(render(snapshot.generator, latents)), imagenet_features(films.pixels[np.sort(rows)])
     found = {

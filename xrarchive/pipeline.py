@@ -8,6 +8,7 @@ The only module on both sides of the waist; torch is imported inside the functio
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -18,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xrarchive.archive.manifest import Manifest, WeightsRecord, read_manifest
+from xrarchive.archive.manifest import README_NAME, VALIDATION_NAME, Manifest, WeightsRecord, read_manifest
 from xrarchive.archive.reader import CheckReport, check_archive, read_pixels, read_table
+from xrarchive.archive.schema import JUDGE_PREFIX
 from xrarchive.bundled import bundled_reference, bundled_weights
 from xrarchive.errors import InputDataError
 from xrarchive.files import atomic_path, locked, read_json, write_json
@@ -53,7 +55,6 @@ __all__ = [
     "write_card",
 ]
 
-VALIDATION_NAME = "validation.json"
 ROLES = ("generator", "guide", "judge")
 DEFAULT_PER_CLASS = 20
 CONTACT_SHEET_COLUMNS = 10
@@ -256,7 +257,7 @@ def write_card(archive_dir: Path) -> Path:
         InputDataError: If there is no archive or no validation.
         GateError: If the validation belongs to another manifest.
     """
-    from xrarchive.archive.readme import README_NAME, write_readme
+    from xrarchive.archive.readme import write_readme
     from xrarchive.cards import render_dataset_card
 
     manifest = read_manifest(archive_dir)
@@ -381,7 +382,7 @@ def _requests(
         if len(set(names)) != len(names):
             raise InputDataError(f"--findings names a finding twice: {', '.join(names)}.", fix="Name each once.")
         asked = requests_per_class(names, DEFAULT_PER_CLASS if per_class is None else per_class)
-    callable_findings = [name for name in guide.vocabulary if guide.threshold(name) == guide.threshold(name)]
+    callable_findings = [name for name in guide.vocabulary if not math.isnan(guide.threshold(name))]
     for request in asked:
         for name in request.findings:
             if name not in callable_findings:
@@ -398,13 +399,14 @@ def _requests(
 
 
 def _columns(manifest: Manifest) -> list[str]:
-    return [f"judge_{name}" for name in manifest.findings]
+    return [JUDGE_PREFIX + name for name in manifest.findings]
 
 
 def _reference(
     real: RadiographSet, judge: Classifier, fingerprints: Mapping[str, str], on_status: OnStatus
 ) -> Reference:
     from xrarchive.features import IMAGENET, imagenet_features
+    from xrarchive.gan.training import TRAINING_SPLITS
     from xrarchive.validation.reference import make_reference
 
     split = next((name for name in REFERENCE_SPLITS if len(real.rows(name))), None)
@@ -421,14 +423,15 @@ def _reference(
             fix=f"Ingest the radiographs again with --size {judge.size_px}.",
             path=real.folder,
         )
-    rows = real.rows(split)
+    rows = real.unseen_rows(split, seen=TRAINING_SPLITS)
     pixels = real.pixels[rows]
     return make_reference(
         f"{real.folder.name}, {split}",
         {IMAGENET: imagenet_features(pixels, on_status=on_status), "judge": judge.features(pixels)},
         fingerprints=fingerprints,
         patients=real.patients[rows],
-        source=f"All {len(rows)} radiographs of the split {split!r} of the radiograph set {real.sha256[:12]}.",
+        source=f"The {len(rows)} radiographs of the split {split!r} of the radiograph set {real.sha256[:12]} that "
+        "have no identical twin among the films a generator is trained on.",
     )
 
 

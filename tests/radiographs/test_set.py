@@ -92,3 +92,13 @@ def test_one_flipped_bit_is_found(found: RadiographSet, name: str) -> None:
     (found.folder / name).write_bytes(data)
     with pytest.raises(DamageError, match=rf"{name} is damaged"):
         open_set(found.folder).check_files()
+
+
+def test_a_held_out_film_with_a_twin_among_the_seen_is_left_out(found: RadiographSet) -> None:
+    pixels = np.array(found.pixels)
+    pixels[2] = pixels[0]
+    twins = RadiographSet(found.folder, found.sha256, found.meta)
+    twins.__dict__["pixels"] = pixels
+    assert found.unseen_rows("validation", seen=("train",)).tolist() == [2]
+    assert twins.unseen_rows("validation", seen=("train",)).tolist() == []
+    assert twins.unseen_rows("validation", seen=("unlabelled",)).tolist() == [2]

@@ -8,6 +8,7 @@ SET/set.json              written last: size, vocabulary, terms, counts, hashes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -131,6 +132,14 @@ class RadiographSet:
         if unknown := set(splits) - set(SPLITS):
             raise ValueError(f"unknown splits {sorted(unknown)}, known: {SPLITS}")
         return np.flatnonzero(np.isin(self.splits, splits)).astype(np.int64)
+
+    def unseen_rows(self, split: str, *, seen: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Indices of the radiographs of `split` whose pixels occur in none of the splits `seen`.
+
+        Public sets hold the same film under two names: what a network was trained on must not also measure it.
+        """
+        known = {self.pixels[row].tobytes() for row in self.rows(*seen)}
+        return np.array([row for row in self.rows(split) if self.pixels[row].tobytes() not in known], np.int64)
 
     def patient_hash(self, rows: npt.ArrayLike) -> str:
         """Sha256 over the sorted distinct patient ids of these rows: proves who was used without naming anyone."""
