@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import itertools
 import json
 import os
 import resource
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from tiny_source import MakeSource, four_rows, gradient, many_rows, write_labels, write_nih
 
 from xrarchive import files
@@ -94,6 +96,31 @@ def test_order_is_kept_over_threads_and_batches(make_source: MakeSource, tmp_pat
         np.testing.assert_array_equal(found.pixels[index], fit_square(gradient(index), 32, "crop"))
     assert [status.done for status in seen] == [128, 256, 300]
     assert seen[-1].total == 300
+
+
+def test_every_smaller_size_is_the_area_average_of_the_next_larger(make_source: MakeSource, tmp_path: Path) -> None:
+    source, noise = make_source(many_rows(140), PLAIN), np.random.default_rng(0)
+    for path in (source / "images").iterdir():
+        Image.fromarray(noise.integers(0, 256, (32, 32), np.uint8)).save(path)
+    ingest(source, tmp_path / "set", size_px=32)
+    found = open_set(tmp_path / "set")
+    assert found.sizes_px == (32, 16, 8, 4)
+    assert sorted(found.meta["files"]) == sorted(set(contents(found.folder)) - {"set.json"})
+    for larger, smaller in itertools.pairwise(found.sizes_px):
+        squares = np.load(found.folder / f"pixels-{larger}.npy").reshape(140, smaller, 2, smaller, 2)
+        mean = squares.astype(np.float64).mean(axis=(2, 4))
+        assert (mean % 1 == 0.5).any()
+        level = np.load(found.folder / f"pixels-{smaller}.npy")
+        assert (level.dtype, level.shape) == (np.uint8, (140, smaller, smaller))
+        np.testing.assert_array_equal(level, np.floor(mean + 0.5))
+
+
+def test_white_stays_white_and_black_black(make_source: MakeSource, tmp_path: Path) -> None:
+    source = make_source(many_rows(2), PLAIN)
+    for index, grey in enumerate((0, 255)):
+        Image.new("L", (40, 40), grey).save(source / "images" / f"{index:04}.png")
+    ingest(source, tmp_path / "set", size_px=16)
+    assert open_set(tmp_path / "set").read([0, 1], 4).reshape(2, -1).tolist() == [[0] * 16, [255] * 16]
 
 
 def test_running_again_does_nothing_and_reports_the_same(make_source: MakeSource, tmp_path: Path) -> None:
@@ -253,11 +280,12 @@ def test_a_full_disk_leaves_no_set_and_the_next_run_finishes_it(make_source: Mak
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert caught.value.code == 4
+    assert caught.value.path == str(out / "pixels-16.npy")
     assert contents(out) == {}
     assert ingest(source, out, size_px=16).images == 200
 
 
-@pytest.mark.parametrize("stop_after", range(4))
+@pytest.mark.parametrize("stop_after", range(6))
 def test_an_ingest_stopped_between_files_is_not_finished_and_can_be_run_again(
     make_source: MakeSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
 ) -> None:
@@ -306,7 +334,8 @@ def test_kill_9_leaves_nothing_that_looks_finished(make_source: MakeSource, tmp_
     with pytest.raises(InputDataError, match="No radiograph set"):
         open_set(out)
     ingest(source, out, size_px=16)
-    assert sorted(contents(out)) == ["pixels-16.npy", "radiographs.parquet", "rejects.csv", "set.json"]
+    pixels = ["pixels-16.npy", "pixels-4.npy", "pixels-8.npy"]
+    assert sorted(contents(out)) == [*pixels, "radiographs.parquet", "rejects.csv", "set.json"]
 
 
 def test_neither_ingest_nor_reading_needs_torch() -> None:

@@ -53,10 +53,11 @@ def test_mednist(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("size_px", "enlarged"), [(64, 0), (128, 0), (512, 1000)])
+@pytest.mark.parametrize(("size_px", "enlarged"), [(64, 0), (128, 0), (256, 0), (512, 1000)])
 def test_nih256(tmp_path: Path, size_px: int, enlarged: int) -> None:
     report, found = make("nih256", tmp_path, size_px)
     assert (report.images, report.patients, report.enlarged) == (1000, 682, enlarged)
     assert report.findings["No Finding"] == report.findings["Pneumonia"] == 500
     assert found.pixels.shape == (1000, size_px, size_px)
     assert 90 < found.pixels.mean() < 170
+    assert abs(found.read(range(1000), 4).mean() - found.pixels.mean()) < 1
