@@ -7,12 +7,19 @@ multiplicities, not an index list: statistics become weighted sums, which are ma
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
+# Features [N, D], [M, D], how often each row [R, N] and group [R, G] is drawn, codes [M] -> a distance each, [R].
+Resampled = Callable[[npt.NDArray[np.floating], npt.NDArray[np.floating], Floats, Floats, Codes], Floats]
+
+# Of the interval of every distance between images and radiographs.
+RESAMPLES = 200
+LEVEL = 0.95
 
 
 def make_rng(seed: int, *names: str) -> np.random.Generator:
@@ -52,6 +59,22 @@ def percentile_interval(values: Floats, level: float) -> tuple[float, float]:
         return float("nan"), float("nan")
     low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def distance_interval(
+    resampled: Resampled, images: Floats, radiographs: Floats, codes: Codes, rng: np.random.Generator
+) -> tuple[float, float]:
+    """The central `LEVEL` of a distance over `RESAMPLES` resamples of images and, on the real side, of patients.
+
+    Args:
+        resampled: The distance in each resample.
+        images: Features [N, D], rows independent.
+        radiographs: Features [M, D].
+        codes: [M], each radiograph's patient.
+        rng: Draws.
+    """
+    drawn = draw_multiplicities(np.arange(len(images)), RESAMPLES, rng), draw_multiplicities(codes, RESAMPLES, rng)
+    return percentile_interval(resampled(images, radiographs, *drawn, codes), LEVEL)
 
 
 def disjoint_halves(codes: Codes, count: int, rng: np.random.Generator) -> tuple[Codes, Codes]:

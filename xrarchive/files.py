@@ -7,9 +7,11 @@ file or the new one, and at worst a `.tmp-` file that the next run removes.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 from collections.abc import Iterator
@@ -145,6 +147,41 @@ def locked(folder: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):
             holder.unlink(missing_ok=True)
         lock.release()
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether another process holds `folder`, found out without getting in its way.
+
+    A lock is looked at only if the process that wrote `.lock-holder` may still be there: to look at a lock that turns
+    out to be free is to hold it for a moment.
+    """
+    try:
+        holder = (folder / ".lock-holder").read_text()
+        stream = (folder / ".lock").open("rb")
+    except OSError:
+        return False
+    with stream:
+        if _ended(holder):
+            return False
+        try:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)  # closing the file lets go
+        except OSError:
+            return True
+    return False
+
+
+def _ended(holder: str) -> bool:
+    """Whether the process that `locked` named runs no more; False for one of another machine."""
+    found = re.fullmatch(r"process (\d+) on (.+)", holder)
+    if not found or found[2] != socket.gethostname():
+        return False
+    try:
+        os.kill(int(found[1]), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # it is there, and not ours
+        return False
+    return False
 
 
 def _holder(path: Path) -> str:

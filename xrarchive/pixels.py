@@ -80,6 +80,16 @@ def fit_square(image: Image.Image, size_px: int, fit: Fit) -> Pixels:
     return np.asarray(square.resize((size_px, size_px), resample))
 
 
+def area_average(pixels: Pixels, px: int) -> npt.NDArray[np.float32]:
+    """uint8 [N, H, H] -> float32 [N, px, px] in 0..255, the mean of each square block; `px` must divide H."""
+    count, side = pixels.shape[0], pixels.shape[1]
+    if px < 1 or side % px:
+        raise ValueError(f"px must divide the side of the images, {side}, got {px}")
+    blocks = pixels.reshape(count, px, side // px, px, side // px)
+    means: npt.NDArray[np.float32] = blocks.mean(axis=(2, 4), dtype=np.float32)
+    return means
+
+
 def encode_png(pixels: Pixels) -> bytes:
     """Lossless 8-bit grey PNG of uint8 [H, W].
 

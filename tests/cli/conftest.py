@@ -65,6 +65,23 @@ class Receipt:
         return {"repo": "me/chests", "tag": "v1.0.0", "commit": "0" * 40, "already_published": False, "model": None}
 
 
+STATUS = {
+    "run": "run",
+    "state": "running",
+    "nimg": 100,
+    "total": 200,
+    "finished": False,
+    "px": 16,
+    "alpha": 0.5,
+    "images_per_s": 10.0,
+    "left_s": 140.0,
+    "last": {"nimg": 100, "px": 16, "alpha": 0.5, "loss_d": 1.25, "loss_g": 0.75},
+    "warnings": ["collapse: the images are alike."],
+    "best": {"nimg": 80, "kid": 0.31},
+    "checkpoint": "nimg-000000080",
+}
+
+
 class FakePipeline(types.ModuleType):
     """Records ``(function, arguments, keywords)``; gives what `results` holds, or raises it."""
 
@@ -80,7 +97,7 @@ class FakePipeline(types.ModuleType):
             "write_card": Path("archive/README.md"),
             "show": {"rows": 5, "counts": {"Effusion": 5}},
             "check": Checked(),
-            "status": {"nimg": 100, "total": 200},
+            "status": STATUS,
         }
         for name in self.results:
             setattr(self, name, self._recorder(name))

@@ -42,7 +42,8 @@ ARRIVES = [
     ),
     ("show --contact-sheet s.png", "show", {}),
     ("check --read-data", "check", {"read_data": True}),
-    ("status run", "status", {}),
+    ("status run", "status", {"plot": None}),
+    ("status run --plot curves.png", "status", {"plot": Path("curves.png")}),
 ]
 
 
@@ -207,3 +208,27 @@ def test_validate_prints_every_measure(run, pipeline):
     assert "Effusion: judge AUROC" in stdout
     assert "0.85 to 0.95" in stdout
     assert "warning: Few images." in stdout
+
+
+def test_status_prints_what_matters(run):
+    lines = run("status run").stdout.splitlines()
+    assert lines == [
+        "run         run",
+        "state       running",
+        "images      100 of 200 (50.0 %)",
+        "stage       16 px, alpha 0.5",
+        "speed       10 images/s, 2 min 20 s left",
+        "losses      discriminator 1.25, generator 0.75",
+        "best KID    0.31 at 80 images",
+        "checkpoint  nimg-000000080",
+        "warning: collapse: the images are alike.",
+    ]
+
+
+def test_status_before_the_first_tick(run, pipeline):
+    unknown = dict.fromkeys(("px", "alpha", "images_per_s", "left_s", "best", "checkpoint"))
+    pipeline.results["status"] |= unknown | {"state": "running", "nimg": 0, "last": {}, "warnings": []}
+    lines = run("status run").stdout.splitlines()
+    assert lines[2:] == ["images      0 of 200 (0.0 %)", "stage       –", "speed       – images/s"] + [
+        f"{name:<10}  –" for name in ("losses", "best KID", "checkpoint")
+    ]

@@ -13,26 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from xrarchive.bootstrap import (
-    Codes,
-    Floats,
-    disjoint_halves,
-    draw_multiplicities,
-    group_codes,
-    make_rng,
-    percentile_interval,
-)
-from xrarchive.validation import frechet, kernel
+from xrarchive import kernel
+from xrarchive.bootstrap import Codes, Floats, Resampled, disjoint_halves, distance_interval, group_codes, make_rng
+from xrarchive.validation import frechet
 from xrarchive.validation.measures import Measure, measure, not_measured, rounded
 
 Features = npt.NDArray[np.floating]
 
-RESAMPLES = 200
 FLOOR_DRAWS = 10
-LEVEL = 0.95
-
-# Below this, an interval says more about luck than about images.
-KERNEL_MINIMUM = 10
 
 
 @dataclass(frozen=True)
@@ -52,7 +40,7 @@ class Metric:
     name: str
     title: str
     distance: Callable[[Features, Features], float]
-    resampled: Callable[[Features, Features, Floats, Floats, Codes], Floats]
+    resampled: Resampled
     images_needed: Callable[[int], int]
     need: str
     note: str
@@ -75,7 +63,7 @@ KERNEL = Metric(
     title="KID",
     distance=kernel.kernel_distance,
     resampled=kernel.kernel_resampled,
-    images_needed=lambda dim: KERNEL_MINIMUM,  # noqa: ARG005  (unbiased in any dimension)
+    images_needed=lambda dim: kernel.IMAGES_NEEDED,  # noqa: ARG005  (unbiased in any dimension)
     need="for an interval that means something",
     note=(
         "Unbiased kernel distance (KID, cubic kernel, all pairs) between synthetic images and real radiographs: "
@@ -114,9 +102,7 @@ def measure_fidelity(
         return not_measured(reason)
     left, right = np.asarray(synthetic, np.float64), np.asarray(real, np.float64)
     codes = group_codes(patients, len(right))
-    rng = make_rng(seed, metric.name, space)
-    drawn = draw_multiplicities(np.arange(len(left)), RESAMPLES, rng), draw_multiplicities(codes, RESAMPLES, rng)
-    low, high = percentile_interval(metric.resampled(left, right, *drawn, codes), LEVEL)
+    low, high = distance_interval(metric.resampled, left, right, codes, make_rng(seed, metric.name, space))
     return measure(
         metric.distance(left, right),
         low=low,

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from xrarchive.bootstrap import LEVEL, RESAMPLES
 from xrarchive.errors import InputDataError
 from xrarchive.records import OnStatus, Status, ignore_status
 from xrarchive.validation.agreement import measure_agreement
 from xrarchive.validation.columns import ArchiveImages
 from xrarchive.validation.duplicates import measure_duplicates
-from xrarchive.validation.fidelity import FLOOR_DRAWS, LEVEL, METRICS, RESAMPLES, measure_fidelity
+from xrarchive.validation.fidelity import FLOOR_DRAWS, METRICS, measure_fidelity
 from xrarchive.validation.measures import Measure, not_measured
 from xrarchive.validation.problems import Problem, Severity
 from xrarchive.validation.reference import Reference, require_finite

@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference_formulas import kid_by_loops, kid_of_copies
 
+from xrarchive import kernel
 from xrarchive.bootstrap import draw_multiplicities
-from xrarchive.validation import kernel
-from xrarchive.validation.kernel import kernel_distance, kernel_resampled
+from xrarchive.kernel import kernel_distance, kernel_resampled
 
 
 @settings(max_examples=20, deadline=None)

@@ -5,7 +5,8 @@
 with the pairs of a row with itself left out, which makes it unbiased at any N and lets it fall below 0 by chance.
 
 Why all pairs and not averaged subsets: the mean over random subsets of 1,000 estimates the same number with more noise.
-Kernel blocks are made, summed and dropped, so memory does not grow with N^2.
+Kernel blocks are made, summed and dropped, so memory does not grow with N^2. Called by validation and, while it trains,
+by the generator's monitor: both report the same number.
 
 Source: Bińkowski et al. 2018 (arXiv 1801.01401), section 3 and eq. 4 of Gretton et al. 2012.
 """
@@ -16,6 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from xrarchive.bootstrap import Codes, Floats
+
+# Fewest images per side: below this, an interval says more about luck than about images.
+IMAGES_NEEDED = 10
 
 # Kernel cells held at a time: 4 million float64 are 32 MB.
 _BLOCK_CELLS = 4_000_000
