@@ -76,14 +76,15 @@ def tiny_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_generator(tiny_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A generator.safetensors of 16 px whose images vary enough for the tiny guide."""
     from xrarchive.gan.settings import GeneratorSettings
-    from xrarchive.gan.training import train_generator
+    from xrarchive.gan.training import Watch, train_generator
     from xrarchive.radiographs import open_set
 
     settings = GeneratorSettings(
         resolution=TINY_PX, nimg=2_000, start_px=8, latent_size=8, width_max=8, batch=16, averaging=0.96,
         learning_rate=5e-3, checkpoint_nimg=2_000, precision="float32",
     )  # fmt: skip
-    return train_generator(open_set(tiny_set), tmp_path_factory.mktemp("generator"), settings=settings).snapshot
+    out, watch = tmp_path_factory.mktemp("generator"), Watch(metric_nimg=0)
+    return train_generator(open_set(tiny_set), out, settings=settings, watch=watch).snapshot
 
 
 @pytest.fixture(scope="session")

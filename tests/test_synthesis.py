@@ -12,7 +12,7 @@ import torch
 from xrarchive.errors import InputDataError
 from xrarchive.gan.settings import GeneratorSettings
 from xrarchive.gan.snapshots import save_snapshot
-from xrarchive.gan.training import _new_state
+from xrarchive.gan.state import new_state
 from xrarchive.latents import draw_latent, travel_deg
 from xrarchive.plan import Plan, SearchSettings
 from xrarchive.records import ImageRequest, SyntheticImage, Tally
@@ -117,7 +117,7 @@ def test_a_unit_without_any_image_is_a_full_record(plan: Plan, studio: Studio) -
 
 
 def test_sizes_that_differ_are_refused(tiny_guide: Path, tiny_judge: Path, tmp_path: Path) -> None:
-    state = _new_state(GeneratorSettings(resolution=32, width_max=2, latent_size=4))
+    state = new_state(GeneratorSettings(resolution=32, width_max=2, latent_size=4))
     save_snapshot(tmp_path / "g.safetensors", state.averaged, state.discriminator, nimg=0, origin={})
     with pytest.raises(InputDataError, match=r"makes 32 px images, the guide .* was trained on 16 px"):
         open_studio(tmp_path / "g.safetensors", tiny_guide, tiny_judge)

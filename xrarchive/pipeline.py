@@ -7,7 +7,6 @@ The only module on both sides of the waist; torch is imported inside the functio
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import platform
@@ -15,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -24,7 +23,7 @@ from xrarchive.archive.reader import CheckReport, check_archive, read_pixels, re
 from xrarchive.archive.schema import JUDGE_PREFIX
 from xrarchive.bundled import bundled_reference, bundled_weights
 from xrarchive.errors import InputDataError
-from xrarchive.files import atomic_path, locked, read_json, write_json
+from xrarchive.files import atomic_path, is_locked, locked, read_json, write_json
 from xrarchive.findings import require_known
 from xrarchive.pixels import write_grid
 from xrarchive.plan import Plan, SearchSettings, read_requests, requests_per_class
@@ -58,8 +57,6 @@ __all__ = [
 ROLES = ("generator", "guide", "judge")
 DEFAULT_PER_CLASS = 20
 CONTACT_SHEET_COLUMNS = 10
-# Splits no generator may see, best first: what an archive is measured against.
-REFERENCE_SPLITS = ("holdout", "test", "validation")
 # Packages whose version can change the bytes of an archive.
 _BYTE_DECIDING = ("xrarchive", "torch", "numpy", "pillow", "pyarrow", "datasets")
 
@@ -91,12 +88,45 @@ class BuildReport:
 
 
 def train_generator(
-    set_dir: Path, out: Path, *, settings: GeneratorSettings, on_status: OnStatus = ignore_status
+    set_dir: Path,
+    out: Path,
+    *,
+    settings: GeneratorSettings,
+    init_from: Path | None = None,
+    fork: Path | None = None,
+    metric_nimg: int | None = None,
+    tensorboard: bool = False,
+    on_nan: Literal["stop", "rollback"] = "stop",
+    timeout_s: float = 600.0,
+    on_status: OnStatus = ignore_status,
 ) -> TrainingReport:
-    """Train, or continue, a PGGAN; see `xrarchive.gan.training.train_generator`."""
-    from xrarchive.gan import training
+    """Train, or continue, a PGGAN; see `xrarchive.gan.training.train_generator`.
 
-    return training.train_generator(open_set(set_dir), out, settings=settings, on_status=on_status)
+    Args:
+        set_dir: Radiograph set.
+        out: Run folder.
+        settings: What decides the weights.
+        init_from: Snapshot whose weights a new run starts from.
+        fork: Run whose newest checkpoint a new run starts from.
+        metric_nimg: Radiographs between two KIDs, 0 = never; None = the default.
+        tensorboard: Whether to write TensorBoard's files.
+        on_nan: What to do when a loss is no number.
+        timeout_s: How long to wait for another process of a torchrun.
+        on_status: Told after every step.
+    """
+    from xrarchive.gan.runs import Start
+    from xrarchive.gan.training import METRIC_NIMG, Watch, train_generator
+
+    return train_generator(
+        open_set(set_dir),
+        out,
+        settings=settings,
+        start=Start(init_from, fork),
+        watch=Watch(metric_nimg=METRIC_NIMG if metric_nimg is None else metric_nimg, tensorboard=tensorboard),
+        on_nan=on_nan,
+        timeout_s=timeout_s,
+        on_status=on_status,
+    )
 
 
 def train_classifier(
@@ -332,26 +362,45 @@ def check(archive_dir: Path, *, read_data: bool = False, on_status: OnStatus = i
     return check_archive(archive_dir, read_data=read_data, on_status=on_status)
 
 
-def status(run_dir: Path) -> dict[str, Any]:
-    """How far a generator's training is, from its files, without disturbing it.
+def status(run_dir: Path, *, plot: Path | None = None) -> dict[str, Any]:
+    """How far a generator's training is, from its files, without disturbing it; `plot` also gets its curves as a PNG.
+
+    Returns:
+        `state` (`running`, `stopped` or `finished`), `nimg` of `total` images, `px` and `alpha` of the stage,
+        `images_per_s` and, if it runs, `left_s` at that speed, `last` (the whole last tick), its `warnings`,
+        `best` (nimg and kid of the lowest KID), the newest `checkpoint`, `finished`. None = not known.
 
     Raises:
-        InputDataError: If there is no training at `run_dir`.
+        InputDataError: If there is no training at `run_dir`, or its curves cannot be drawn.
     """
+    from xrarchive.gan.curves import plot_curves
+    from xrarchive.gan.stats import best_measurement, read_stats, ticks
+
     run = read_json(
         run_dir / "run.json", what="generator run", fix=f"Start one: xrarchive train generator SET --out {run_dir}"
     )
-    stats = run_dir / "stats.jsonl"
-    lines = stats.read_text().split("\n")[:-1] if stats.exists() else []  # the last may be half written
-    last = json.loads(lines[-1]) if lines else {}
-    checkpoints = sorted(path.name for path in (run_dir / "checkpoints").glob("nimg-*"))
+    records, running = read_stats(run_dir), is_locked(run_dir)
+    last = next(reversed(ticks(records)), {})
+    best = best_measurement(records)
+    checkpoint = max((path.name for path in (run_dir / "checkpoints").glob("nimg-*")), default=None)
+    nimg = max(last.get("nimg", 0), int(checkpoint.removeprefix("nimg-")) if checkpoint else 0)
+    total = run["settings"]["nimg"]
+    # A run that was prolonged still has the snapshot of its first end.
+    finished = not running and nimg >= total and (run_dir / "generator.safetensors").exists()
+    if plot is not None:
+        plot_curves(run_dir, plot)
     return {
         "run": str(run_dir),
-        "nimg": last.get("nimg", 0),
-        "total": run["settings"]["nimg"],
-        "finished": (run_dir / "generator.safetensors").exists(),
+        "state": "running" if running else "finished" if finished else "stopped",
+        "nimg": nimg,
+        "total": total,
+        "finished": finished,
+        **{name: last.get(name) for name in ("px", "alpha", "images_per_s")},
+        "left_s": last.get("left_s") if running else None,
         "last": last,
-        "checkpoint": checkpoints[-1] if checkpoints else None,
+        "warnings": last.get("warnings", []),
+        "best": best and {"nimg": best["nimg"], "kid": best["kid"]},
+        "checkpoint": checkpoint,
     }
 
 
@@ -406,13 +455,14 @@ def _reference(
     real: RadiographSet, judge: Classifier, fingerprints: Mapping[str, str], on_status: OnStatus
 ) -> Reference:
     from xrarchive.features import IMAGENET, imagenet_features
+    from xrarchive.gan.realism import HELD_OUT_SPLITS
     from xrarchive.gan.training import TRAINING_SPLITS
     from xrarchive.validation.reference import make_reference
 
-    split = next((name for name in REFERENCE_SPLITS if len(real.rows(name))), None)
+    split = next((name for name in HELD_OUT_SPLITS if len(real.rows(name))), None)
     if split is None:
         raise InputDataError(
-            f"{real.folder} has no radiographs in the splits {', '.join(REFERENCE_SPLITS)}; an archive cannot be "
+            f"{real.folder} has no radiographs in the splits {', '.join(HELD_OUT_SPLITS)}; an archive cannot be "
             "measured against films its generator was trained on.",
             fix="Ingest a set with held-out films, or leave --radiographs out.",
             path=real.folder,

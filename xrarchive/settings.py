@@ -11,10 +11,13 @@ import dataclasses
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from xrarchive.errors import SettingsError
 from xrarchive.tables import Settings, Table, check_table, from_table
+
+if TYPE_CHECKING:
+    from xrarchive.gan.settings import GeneratorSettings
 
 PROJECT_FILE = "xrarchive.toml"
 DEFAULT_PER_CLASS = 20
@@ -170,6 +173,27 @@ def layered(cls: type[Settings], section: str, table: Table, flags: Table) -> Se
         raise SettingsError(f"{section}: {err}.", fix="Correct the option or the project file.") from err
 
 
+def generator_settings(project: Project, preset: str | None, flags: Table) -> GeneratorSettings:
+    """Settings of a generator training: a preset, the project file's [generator] over it, typed options over both.
+
+    Args:
+        project: Its [generator] may name the preset.
+        preset: A name of `xrarchive.gan.settings.PRESETS`; None = the project file's, or balanced.
+        flags: Settings from the command line, values as TOML has them.
+
+    Raises:
+        SettingsError: For a preset nobody made, or as `layered`.
+    """
+    from xrarchive.gan.settings import PRESETS, GeneratorSettings
+
+    table = dict(project.generator)
+    name = preset or table.get("preset", "balanced")
+    table.pop("preset", None)
+    if name not in PRESETS:
+        raise SettingsError(f"There is no preset {name!r}.", fix=f"Use one of {', '.join(PRESETS)}.")
+    return layered(GeneratorSettings, "generator", {**PRESETS[str(name)], **table}, flags)
+
+
 def resolve(section: Settings, **flags: object) -> Settings:
     """`section` with the options that were given; an option left out is None.
 
@@ -246,6 +270,7 @@ TEMPLATE = """\
 # judge_out = "runs/judge"
 
 [generator]                          # any setting of the generator: see `xrarchive train generator --help`
+# preset = "balanced"                # or "segal2020", "tiny": what the settings below start from
 # resolution = 64                    # px, a power of two from 16 to 1024
 # nimg = 370_000                     # radiographs shown in all
 

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from xrarchive.gan.runs import Start
 from xrarchive.gan.settings import GeneratorSettings
-from xrarchive.gan.training import TrainingReport, train_generator
+from xrarchive.gan.training import TrainingReport, Watch, train_generator
 from xrarchive.radiographs import RadiographSet, open_set
 
 SETTINGS = GeneratorSettings(
-    resolution=16, nimg=240, start_px=8, latent_size=4, width_max=4, batch=8, checkpoint_nimg=80, precision="float32"
-)
+    resolution=16, nimg=240, start_px=8, latent_size=4, width_max=4, batch=8, checkpoint_nimg=80, averaging=0.999,
+    precision="float32",
+)  # fmt: skip
+UNMEASURED = Watch(metric_nimg=0)  # a KID takes seconds
 Train = Callable[..., TrainingReport]
 
 
@@ -32,8 +35,16 @@ def train(radiographs: RadiographSet, tmp_path: Path) -> Train:
 
     def run(name: str = "run", **changes: object) -> TrainingReport:
         on_status = changes.pop("on_status", lambda _status: None)
+        start, watch = changes.pop("start", Start()), changes.pop("watch", UNMEASURED)
+        on_nan = changes.pop("on_nan", "stop")
         return train_generator(
-            radiographs, tmp_path / name, settings=dataclasses.replace(SETTINGS, **changes), on_status=on_status
+            radiographs,
+            tmp_path / name,
+            settings=dataclasses.replace(SETTINGS, **changes),
+            start=start,
+            watch=watch,
+            on_nan=on_nan,
+            on_status=on_status,
         )
 
     return run
@@ -42,4 +53,4 @@ def train(radiographs: RadiographSet, tmp_path: Path) -> Train:
 @pytest.fixture(scope="session")
 def straight(radiographs: RadiographSet, tmp_path_factory: pytest.TempPathFactory) -> TrainingReport:
     """The tiny run without any interruption."""
-    return train_generator(radiographs, tmp_path_factory.mktemp("straight"), settings=SETTINGS)
+    return train_generator(radiographs, tmp_path_factory.mktemp("straight"), settings=SETTINGS, watch=UNMEASURED)

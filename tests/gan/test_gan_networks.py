@@ -100,21 +100,21 @@ def test_penalties_agree_with_finite_differences(discriminator: Discriminator) -
     mix = torch.rand(4, 1, 1, 1).double()
     slopes = finite_differences(discriminator, real * (1 - mix) + fake * mix, 1.0)
     expected = (slopes.flatten(1).norm(dim=1) - 1).square().mean()
-    found = gradient_penalty(discriminator, real, fake, mix, 1.0)
+    found = gradient_penalty(discriminator, real, fake, mix)
     torch.testing.assert_close(found.double(), expected, rtol=1e-3, atol=1e-5)
     expected = finite_differences(discriminator, real, 1.0).square().sum() / 4
-    torch.testing.assert_close(r1_penalty(discriminator, real, 1.0).double(), expected, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(r1_penalty(discriminator, real).double(), expected, rtol=1e-3, atol=1e-5)
 
 
 def test_penalties_of_a_linear_critic_are_the_textbook_values() -> None:
     slope = torch.full((1, 1, 4, 4), 0.5)  # norm 2
 
-    def critic(images: torch.Tensor, _alpha: float) -> torch.Tensor:
+    def critic(images: torch.Tensor) -> torch.Tensor:
         return (images * slope).sum(dim=(1, 2, 3))
 
     real, fake, mix = torch.randn(3, 1, 4, 4), torch.randn(3, 1, 4, 4), torch.rand(3, 1, 1, 1)
-    assert gradient_penalty(critic, real, fake, mix, 1.0).item() == pytest.approx(1)  # type: ignore[arg-type]
-    assert r1_penalty(critic, real, 1.0).item() == pytest.approx(4)  # type: ignore[arg-type]
+    assert gradient_penalty(critic, real, fake, mix).item() == pytest.approx(1)
+    assert r1_penalty(critic, real).item() == pytest.approx(4)
 
 
 def test_losses_follow_their_formulas() -> None:

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from xrarchive.errors import InputDataError
-from xrarchive.gan import training
 from xrarchive.gan.settings import GeneratorSettings
 from xrarchive.gan.snapshots import load_snapshot, save_snapshot
+from xrarchive.gan.state import new_state
 from xrarchive.weights import load_weights, save_weights
 
 
 def test_a_snapshot_renders_as_the_averaged_generator_does(settings: GeneratorSettings, tmp_path: Path) -> None:
-    state = training._new_state(settings)
+    state = new_state(settings)
     save_snapshot(tmp_path / "g.safetensors", state.averaged, state.discriminator, nimg=8, origin={"terms": ["x"]})
     snapshot = load_snapshot(tmp_path / "g.safetensors")
     latents = torch.randn(4, settings.latent_size, generator=torch.manual_seed(0))

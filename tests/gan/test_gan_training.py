@@ -15,11 +15,16 @@ import torch
 
 from xrarchive.errors import InputDataError, LockedError, PlanChangedError, StorageError
 from xrarchive.files import locked
-from xrarchive.gan import checkpoints, training
+from xrarchive.gan import checkpoints, step
 from xrarchive.gan.checkpoints import load_newest, save_checkpoint
+from xrarchive.gan.devices import Devices
+from xrarchive.gan.loading import as_shown
+from xrarchive.gan.schedule import resolved_growth
 from xrarchive.gan.settings import GeneratorSettings
 from xrarchive.gan.snapshots import load_snapshot
-from xrarchive.gan.training import TrainingReport, train_generator
+from xrarchive.gan.state import new_state
+from xrarchive.gan.step import train_step
+from xrarchive.gan.training import TrainingReport, Watch, train_generator
 from xrarchive.pixels import to_planes
 from xrarchive.radiographs import RadiographSet
 from xrarchive.records import Status
@@ -62,7 +67,8 @@ def test_running_again_changes_nothing(train: Train) -> None:
 def test_the_run_folder_holds_what_it_promises(straight: TrainingReport) -> None:
     kept = sorted(path.name for path in (straight.out / "checkpoints").iterdir())
     assert kept == ["nimg-000000160", "nimg-000000240"]
-    assert sorted(path.name for path in (straight.out / "grids").iterdir()) == ["stage-0008px.png", "stage-0016px.png"]
+    grids = ["nimg-000000240.png", "stage-0008px.png", "stage-0016px.png"]
+    assert sorted(path.name for path in (straight.out / "grids").iterdir()) == grids
     snapshot = load_snapshot(straight.snapshot)
     assert snapshot.sha256 == straight.sha256
     assert snapshot.meta["nimg"] == straight.nimg == 240
@@ -116,25 +122,25 @@ def test_a_run_in_use_is_refused(train: Train, tmp_path: Path) -> None:
 def test_a_loss_that_is_nan_ends_the_run_and_keeps_the_checkpoint(
     train: Train, straight: TrainingReport, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, network: str
 ) -> None:
-    loss, calls = getattr(training, network), []
+    loss, calls = getattr(step, network), []
 
     def broken(*args: object) -> torch.Tensor:
         calls.append(args)
         return loss(*args) * (float("nan") if len(calls) > 14 else 1)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, network, broken)
-        with pytest.raises(InputDataError, match=r"nan.* after 120 images"):
+        patch.setattr(step, network, broken)
+        with pytest.raises(InputDataError, match=r"after 112 images .*nan"):
             train()
     assert [path.name for path in (tmp_path / "run/checkpoints").iterdir()] == ["nimg-000000080"]
     assert train().sha256 == straight.sha256
 
 
 def test_weights_that_are_nan_are_never_saved(settings: GeneratorSettings, tmp_path: Path) -> None:
-    state = training._new_state(settings)
+    state = new_state(settings)
     state.generator.conv.weight.data[0, 0, 0, 0] = float("nan")
     with pytest.raises(InputDataError, match=r"generator\.conv\.weight"):
-        save_checkpoint(tmp_path, state)
+        save_checkpoint(tmp_path, state, settings)
     assert not list(tmp_path.iterdir())
 
 
@@ -173,11 +179,11 @@ def test_a_damaged_checkpoint_is_passed_over(
 ) -> None:
     shutil.copytree(straight.out / "checkpoints", tmp_path / "checkpoints")
     DAMAGES[damage](tmp_path / "checkpoints/nimg-000000240")
-    state = training._new_state(settings)
-    assert load_newest(tmp_path, state)
+    state = new_state(settings)
+    assert load_newest(tmp_path, state, dataclasses.replace(settings, growth_nimg=resolved_growth(settings)))
     assert (state.nimg, state.steps) == (160, 20)
     DAMAGES[damage](tmp_path / "checkpoints/nimg-000000160")
-    assert not load_newest(tmp_path, state)
+    assert not load_newest(tmp_path, state, dataclasses.replace(settings, growth_nimg=resolved_growth(settings)))
 
 
 def test_a_run_with_a_damaged_checkpoint_ends_as_the_straight_run(
@@ -188,15 +194,15 @@ def test_a_run_with_a_damaged_checkpoint_ends_as_the_straight_run(
     assert train().sha256 == straight.sha256
 
 
-def test_stats_cut_short_are_dropped(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "_TICK_NIMG", 8)
+def test_stats_cut_short_are_dropped(train: Train) -> None:
+    watch = Watch(tick_nimg=8, metric_nimg=0)
     with pytest.raises(InterruptedRunError):
-        train(nimg=96, on_status=stop_at(96))
-    stats = train(nimg=96).out / "stats.jsonl"
+        train(nimg=96, watch=watch, on_status=stop_at(96))
+    stats = train(nimg=96, watch=watch).out / "stats.jsonl"
     assert [json.loads(line)["nimg"] for line in stats.read_text().splitlines()] == list(range(8, 97, 8))
     with stats.open("a") as stream:
         stream.write('{"nimg": 10')
-    train(nimg=96)
+    train(nimg=96, watch=watch)
     assert [json.loads(line)["nimg"] for line in stats.read_text().splitlines()] == list(range(8, 97, 8))
 
 
@@ -205,11 +211,12 @@ def test_a_step_moves_both_networks_and_the_average(
     radiographs: RadiographSet, settings: GeneratorSettings, changes: dict[str, object]
 ) -> None:
     settings = dataclasses.replace(settings, start_px=16, **changes)
-    state, fresh = training._new_state(settings), training._new_state(settings)
-    real = training._at_stage(radiographs.pixels[:8], 16, 1.0)
-    stage, alpha = training.stage_at(settings, 0)
-    losses = training._step(state, settings, real, stage, alpha, training.wants_bfloat16(settings))
-    assert np.isfinite(losses).all()
+    state, fresh = new_state(settings), new_state(settings)
+    real = as_shown(radiographs.pixels[:8], 1.0, settings)
+    devices = Devices(dtype=torch.bfloat16 if settings.precision == "bfloat16" else torch.float32)
+    losses = train_step(state, settings, real, batch=8, alpha=1.0, devices=devices)
+    assert np.isfinite(dataclasses.astuple(losses)).all()
+    assert (state.nimg, state.steps) == (8, 1)
     for name in ("generator", "discriminator", "averaged"):
         moved = [
             not torch.equal(new, old)
@@ -218,14 +225,18 @@ def test_a_step_moves_both_networks_and_the_average(
         assert sum(moved) > len(moved) // 2, name
 
 
-def test_films_are_shown_as_they_are_never_mirrored(radiographs: RadiographSet) -> None:
+def test_films_are_shown_as_they_are_never_mirrored(radiographs: RadiographSet, settings: GeneratorSettings) -> None:
     pixels = radiographs.pixels[:8]
-    np.testing.assert_array_equal(training._at_stage(pixels, 16, 1.0).numpy(), to_planes(pixels))
-    coarse = training._at_stage(pixels, 8, 1.0).numpy()
-    np.testing.assert_allclose(coarse, to_planes(pixels).reshape(8, 1, 8, 2, 8, 2).mean(axis=(3, 5)), atol=1e-6)
-    fading = training._at_stage(pixels, 16, 0.25).numpy()
-    expected = 0.25 * to_planes(pixels) + 0.75 * coarse.repeat(2, axis=2).repeat(2, axis=3)
-    np.testing.assert_allclose(fading, expected, atol=1e-6)
+    np.testing.assert_array_equal(as_shown(pixels, 1.0, settings).numpy(), to_planes(pixels))
+    coarse = to_planes(pixels).reshape(8, 1, 8, 2, 8, 2).mean(axis=(3, 5)).repeat(2, axis=2).repeat(2, axis=3)
+    fading = as_shown(pixels, 0.25, settings).numpy()
+    np.testing.assert_allclose(fading, 0.25 * to_planes(pixels) + 0.75 * coarse, atol=1e-6)
+
+
+def test_a_recipe_for_black_0_and_colour_sees_films_so(radiographs: RadiographSet, settings: GeneratorSettings) -> None:
+    pixels = radiographs.pixels[:8]
+    shown = as_shown(pixels, 1.0, dataclasses.replace(settings, black=0.0, channels=3)).numpy()
+    np.testing.assert_allclose(shown, np.repeat(pixels[:, None] / 255, 3, axis=1), atol=1e-6)
 
 
 def test_training_leaves_the_global_random_state_alone(train: Train) -> None:

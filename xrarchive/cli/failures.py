@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import shlex
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -28,7 +29,6 @@ from xrarchive.errors import (
     storage_errors,
 )
 
-EXIT_TERMINATED = 143
 # The disk can refuse any write; these errnos mean nothing else, wherever they come up.
 _DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 # torch reports a failed allocation as a RuntimeError with one of these texts (c10/core/CPUAllocator, CUDA's allocator).
@@ -36,7 +36,11 @@ _MEMORY_TEXTS = ("can't allocate memory", "not enough memory", "out of memory")
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM: stops as Ctrl-C does, cleaning up, and ends with its own code."""
+    """SIGTERM or SIGUSR1: stops as Ctrl-C does, cleaning up, and ends with 128 + its number (143, 138)."""
+
+    def __init__(self, number: int = signal.SIGTERM) -> None:
+        super().__init__(number)
+        self.code = 128 + number
 
 
 @dataclass(frozen=True)
@@ -76,8 +80,8 @@ def _describe(err: BaseException, arguments: Sequence[str]) -> Failure:
     if isinstance(err, click.ClickException):
         return Failure(EXIT_USAGE, "usage", err.format_message(), "Correct the command line.")
     if isinstance(err, KeyboardInterrupt | click.Abort):
-        terminated = isinstance(err, Terminated) or isinstance(err.__cause__, Terminated)
-        code = EXIT_TERMINATED if terminated else EXIT_INTERRUPTED
+        stopped = err if isinstance(err, Terminated) else err.__cause__
+        code = stopped.code if isinstance(stopped, Terminated) else EXIT_INTERRUPTED
         return Failure(code, "stopped", "Stopped.", f"Finished work is kept; go on with: {command}")
     if _is_memory(err):
         return _from_world(MemoryExhaustedError("The memory of this machine is used up.", fix=_MEMORY_FIX))

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from xrarchive.cli.options import FOLDER, example, json_option, set_option
+from xrarchive.cli.options import FILE, FOLDER, example, json_option, set_option
 from xrarchive.cli.output import Result, emit, fields, say, table
 from xrarchive.cli.progress import progress
-from xrarchive.settings import Project, layered, load_project, require
+from xrarchive.settings import Project, generator_settings, layered, load_project, require
 
 if TYPE_CHECKING:
     from xrarchive.classifier.settings import Role
+
+
+_TIMEOUT_HELP = "Under torchrun: seconds to wait for another process before giving up."
 
 
 @click.group()
@@ -24,25 +27,75 @@ def train() -> None:
 @train.command(epilog=example("xrarchive train generator radiographs --out runs/generator --resolution 64"))
 @click.argument("radiographs", metavar="[SET]", type=FOLDER, required=False)
 @click.option("--out", metavar="RUN", type=FOLDER, help="Run folder.  [default: runs/generator]")
+@click.option("--preset", metavar="NAME", help="balanced, segal2020 or tiny: what other settings start from.")
 @click.option("--resolution", metavar="PX", type=int, help="A power of two from 16 to 1024.  [default: 64]")
-@click.option("--nimg", metavar="N", type=int, help="Radiographs shown in all.  [default: 370000]")
-@click.option("--batch", metavar="N", type=int, help="Radiographs per step.  [default: 32]")
+@click.option("--nimg", metavar="N", type=int, help="Radiographs shown in all.  [default: by resolution]")
+@click.option("--batch", metavar="N", type=int, help="Radiographs per step, on all devices.  [default: by resolution]")
 @click.option("--loss", type=click.Choice(["logistic", "wgan-gp"]), help="[default: logistic]")
 @click.option("--seed", metavar="N", type=int, help="Of weights, data order and latents.  [default: 0]")
 @set_option
+@click.option("--init-from", metavar="FILE", type=FILE, help="Start a new run from a snapshot's weights.")
+@click.option("--fork", metavar="RUN", type=FOLDER, help="Start a new run from another run's newest checkpoint.")
+@click.option("--metric-every", metavar="N", type=click.IntRange(0), help="Radiographs between two KIDs; 0 = never.")
+@click.option("--tensorboard", is_flag=True, help="Write TensorBoard's files to RUN/tensorboard.")
+@click.option(
+    "--on-nan",
+    type=click.Choice(["stop", "rollback"]),
+    default="stop",
+    show_default=True,
+    help="If a loss is no number: end, or go back to the newest checkpoint, 3 times at most.",
+)
+@click.option("--timeout", "timeout_s", metavar="S", type=float, default=600.0, show_default=True, help=_TIMEOUT_HELP)
+@click.option("--dry-run", is_flag=True, help="Print images, FLOPs, memory and time, and train nothing.")
+@click.option(
+    "--devices", metavar="N", type=click.IntRange(1), default=1, help="For --dry-run: how many to reckon with."
+)
 @json_option("out, snapshot, sha256, nimg, radiographs, images_per_s")
 def generator(
-    as_json: bool, radiographs: Path | None, out: Path | None, assignments: tuple[tuple[str, object], ...], **flags: Any
+    as_json: bool,
+    radiographs: Path | None,
+    out: Path | None,
+    preset: str | None,
+    assignments: tuple[tuple[str, object], ...],
+    init_from: Path | None,
+    fork: Path | None,
+    metric_every: int | None,
+    tensorboard: bool,
+    on_nan: Literal["stop", "rollback"],
+    timeout_s: float,
+    dry_run: bool,
+    devices: int,
+    **flags: Any,
 ) -> None:
-    """Train a progressive GAN on a radiograph set, or go on with a run that was stopped."""
+    """Train a progressive GAN on a radiograph set, or go on with a run that was stopped.
+
+    On many devices: torchrun --nproc-per-node N -m xrarchive train generator ...
+    """
     from xrarchive import pipeline
-    from xrarchive.gan.settings import GeneratorSettings
 
     project = load_project(Path())
-    settings = layered(GeneratorSettings, "generator", project.generator, _given(assignments, flags))
+    settings = generator_settings(project, preset, _given(assignments, flags))
+    source = _set(project, radiographs)
+    if dry_run:
+        emit(
+            "train-generator-cost",
+            pipeline.estimate_cost(source, settings=settings, devices=devices),
+            _show_cost,
+            as_json=as_json,
+        )
+        return
     with progress("train generator") as on_status:
         report = pipeline.train_generator(
-            _set(project, radiographs), out or project.train.generator_out, settings=settings, on_status=on_status
+            source,
+            out or project.train.generator_out,
+            settings=settings,
+            init_from=init_from,
+            fork=fork,
+            metric_nimg=metric_every,
+            tensorboard=tensorboard,
+            on_nan=on_nan,
+            timeout_s=timeout_s,
+            on_status=on_status,
         )
     emit("train-generator", report, _show, as_json=as_json)
 

@@ -1,18 +1,18 @@
 """Checkpoints: the state a training resumes from. A folder per checkpoint, made complete by a rename.
 
     RUN/checkpoints/nimg-000320000/state.safetensors    both networks, the average, both optimisers' moments
-    RUN/checkpoints/nimg-000320000/complete.json        sha256 of the state, images shown, steps taken
+    RUN/checkpoints/nimg-000320000/complete.json        sha256 of state and settings, images shown, steps, rollbacks
 
 A crash while saving leaves a `.tmp-` folder, never a torn checkpoint. Data order and latents are functions of the
-seed and the images shown, so no random state is stored.
+seed and the images shown (`gan/draws.py`), so that these numbers are the whole random state.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from xrarchive.errors import storage_errors
-from xrarchive.files import TEMPORARY_PREFIX, atomic_path, fsync_folder, sha256_file, write_json
-from xrarchive.gan.networks import Discriminator, Generator
+from xrarchive.errors import DamageError, PlanChangedError, storage_errors
+from xrarchive.files import TEMPORARY_PREFIX, atomic_path, fsync_folder, sha256_bytes, sha256_file, write_json
+from xrarchive.gan.settings import GeneratorSettings
+from xrarchive.gan.state import TrainingState
 from xrarchive.weights import require_finite, with_prefix, without_prefix, write_tensors
 
 KEPT = 2
@@ -30,25 +31,13 @@ KEPT = 2
 logger = logging.getLogger(__name__)
 
 
-@dataclass
-class TrainingState:
-    """Everything that changes while training."""
-
-    generator: Generator
-    discriminator: Discriminator
-    averaged: Generator
-    generator_optimiser: torch.optim.Adam
-    discriminator_optimiser: torch.optim.Adam
-    nimg: int = 0
-    steps: int = 0
-
-
-def save_checkpoint(run: Path, state: TrainingState) -> Path:
-    """Write a checkpoint, read its hash back, then remove all but the newest two.
+def save_checkpoint(run: Path, state: TrainingState, settings: GeneratorSettings) -> Path:
+    """Write a checkpoint, read it back, then remove all but the newest two.
 
     Raises:
         InputDataError: If a weight or moment is NaN or infinite: nothing is written, the checkpoints before stay.
         StorageError: If the disk refuses.
+        DamageError: If the disk gives back other numbers than were written; the checkpoints before stay.
     """
     folder = run / "checkpoints"
     target = folder / f"nimg-{state.nimg:09d}"
@@ -60,7 +49,14 @@ def save_checkpoint(run: Path, state: TrainingState) -> Path:
         temporary.mkdir(parents=True)
         with atomic_path(temporary / "state.safetensors") as path:
             write_tensors(path, tensors)
-        record = {"sha256": sha256_file(temporary / "state.safetensors"), "nimg": state.nimg, "steps": state.steps}
+        _require_written(temporary / "state.safetensors", tensors)
+        record = {
+            "sha256": sha256_file(temporary / "state.safetensors"),
+            "settings_sha256": settings_sha256(settings),
+            "nimg": state.nimg,
+            "steps": state.steps,
+            "retry": state.retry,
+        }
         write_json(temporary / "complete.json", record)
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)
@@ -70,16 +66,30 @@ def save_checkpoint(run: Path, state: TrainingState) -> Path:
     return target
 
 
-def load_newest(run: Path, state: TrainingState) -> bool:
+def load_newest(run: Path, state: TrainingState, settings: GeneratorSettings | None = None) -> bool:
     """Fill `state` from the newest checkpoint whose bytes are those recorded; False if there is none.
 
     A damaged checkpoint is passed over for the one before it.
+
+    Args:
+        run: The run's folder.
+        state: Networks of the run's shapes.
+        settings: What the checkpoint must have been made with; None = anything.
+
+    Raises:
+        PlanChangedError: If the checkpoint was made with other settings.
     """
     for folder in sorted((run / "checkpoints").glob("nimg-*"), reverse=True):
         record = _intact(folder)
         if record:
-            _fill(state, load_file(folder / "state.safetensors"))
-            state.nimg, state.steps = record["nimg"], record["steps"]
+            if settings and record["settings_sha256"] != settings_sha256(settings):
+                raise PlanChangedError(
+                    f"{folder} was made with other settings than {run / 'run.json'} names.",
+                    fix=f"Put back the run.json or the checkpoint that was changed, or --fork {run} into another --out.",
+                    path=folder,
+                )
+            _fill(state, load_file(folder / "state.safetensors", device=str(_device(state))))
+            state.nimg, state.steps, state.retry = record["nimg"], record["steps"], record["retry"]
             return True
         logger.warning("passed over the damaged checkpoint %s", folder)
     return False
@@ -89,9 +99,31 @@ def _intact(folder: Path) -> dict[str, Any] | None:
     """The checkpoint's record, None if anything about it is damaged or missing."""
     try:
         record: dict[str, Any] = json.loads((folder / "complete.json").read_bytes())
-        return record if sha256_file(folder / "state.safetensors") == record["sha256"] else None
-    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+        complete = {"settings_sha256", "nimg", "steps", "retry"} <= record.keys()
+        return record if complete and sha256_file(folder / "state.safetensors") == record["sha256"] else None
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def settings_sha256(settings: GeneratorSettings) -> str:
+    """Identifies the settings of a run, but for `nimg`, which may rise."""
+    values = dataclasses.asdict(settings)
+    del values["nimg"]
+    return sha256_bytes(json.dumps(values, sort_keys=True).encode())
+
+
+def _require_written(path: Path, tensors: dict[str, Tensor]) -> None:
+    found = load_file(path)
+    if found.keys() != tensors.keys() or not all(torch.equal(found[name], tensors[name].cpu()) for name in tensors):
+        raise DamageError(
+            f"{path} reads back other numbers than were written.",
+            fix="Check the disk; then run the same command again, it goes on from the checkpoint before.",
+            path=path,
+        )
+
+
+def _device(state: TrainingState) -> torch.device:
+    return next(state.generator.parameters()).device
 
 
 def _networks(state: TrainingState) -> dict[str, nn.Module]:

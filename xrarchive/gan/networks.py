@@ -1,7 +1,8 @@
 """Generator and discriminator of Karras et al. 2018, table 2: mirror images that grow from 4 px.
 
 Both hold the blocks of every resolution from the start; `px` and `alpha` say how much of them takes part.
-Images are float [N, 1, H, W], nominally in [-1, 1]; latents float [N, Z], of which only the direction matters.
+Images are float [N, C, H, W], nominally in [-1, 1]; latents float [N, Z], of which only the direction matters. Both
+compute in the `dtype` they are called with, float32 or bfloat16, and answer in float32.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xrarchive.gan.layers import (
-    LEAK,
     DownsampleConv2d,
     EqualConv2d,
     EqualLinear,
     UpsampleConv2d,
+    leaky_pixel_norm,
+    leaky_relu,
     minibatch_stddev,
     pixel_norm,
 )
@@ -34,10 +36,6 @@ def _widths(settings: GeneratorSettings) -> list[int]:
     return [settings.width(BASE_PX << level) for level in range(level_of(settings.resolution) + 1)]
 
 
-def _activate(x: Tensor) -> Tensor:
-    return F.leaky_relu(x, LEAK)
-
-
 class GeneratorBlock(nn.Module):
     """Two 3x3 convolutions with pixel norm; the first one doubles the resolution."""
 
@@ -48,8 +46,8 @@ class GeneratorBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, inputs, H, W] -> [N, outputs, 2H, 2W]."""
-        x = pixel_norm(_activate(self.first(x)))
-        return pixel_norm(_activate(self.second(x)))
+        x = leaky_pixel_norm(self.first(x))
+        return leaky_pixel_norm(self.second(x))
 
 
 class Generator(nn.Module):
@@ -63,14 +61,18 @@ class Generator(nn.Module):
         self.dense = EqualLinear(settings.latent_size, widths[0] * BASE_PX**2, gain=math.sqrt(2) / 4)
         self.conv = EqualConv2d(widths[0], widths[0], 3)
         self.blocks = nn.ModuleList(GeneratorBlock(a, b) for a, b in itertools.pairwise(widths))
-        self.to_image = nn.ModuleList(EqualConv2d(width, 1, 1, gain=1) for width in widths)
+        self.to_image = nn.ModuleList(EqualConv2d(width, settings.channels, 1, gain=1) for width in widths)
 
-    def forward(self, latents: Tensor, px: int | None = None, alpha: float = 1.0) -> Tensor:
-        """[N, Z] -> float32 [N, 1, px, px]; `alpha` < 1 fades the last block in over the one below."""
+    def forward(
+        self, latents: Tensor, px: int | None = None, alpha: float = 1.0, *, dtype: torch.dtype = torch.float32
+    ) -> Tensor:
+        """[N, Z] -> float32 [N, C, px, px]; `alpha` < 1 fades the last block in over the one below."""
         level = level_of(px or self.settings.resolution)
-        x = self.dense(pixel_norm(latents)).view(len(latents), -1, BASE_PX, BASE_PX)
+        dtype = torch.promote_types(dtype, latents.dtype) if latents.dtype == torch.float64 else dtype
+        x = self.dense(pixel_norm(latents).to(dtype)).view(len(latents), -1, BASE_PX, BASE_PX)
         x = x.contiguous(memory_format=torch.channels_last)
-        x = pixel_norm(_activate(self.conv(pixel_norm(_activate(x)))))
+        x = leaky_pixel_norm(x) if self.settings.dense_norm else leaky_relu(x)
+        x = leaky_pixel_norm(self.conv(x))
         below = x
         for block in self.blocks[:level]:
             below, x = x, block(x)
@@ -91,7 +93,7 @@ class DiscriminatorBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, inputs, H, W] -> [N, outputs, H/2, W/2]."""
-        return _activate(self.second(_activate(self.first(x))))
+        return leaky_relu(self.second(leaky_relu(self.first(x))))
 
 
 class Discriminator(nn.Module):
@@ -101,21 +103,36 @@ class Discriminator(nn.Module):
         super().__init__()
         widths = _widths(settings)
         self.settings = settings
-        self.from_image = nn.ModuleList(EqualConv2d(1, width, 1) for width in widths)
+        self.from_image = nn.ModuleList(EqualConv2d(settings.channels, width, 1) for width in widths)
         self.blocks = nn.ModuleList(DiscriminatorBlock(b, a) for a, b in itertools.pairwise(widths))
         self.conv = EqualConv2d(widths[0] + 1, widths[0], 3)
         self.dense = EqualLinear(widths[0] * BASE_PX**2, widths[0])
         self.score = EqualLinear(widths[0], 1, gain=1)
 
-    def forward(self, images: Tensor, alpha: float = 1.0) -> Tensor:
-        """Float [N, 1, px, px] -> float32 [N]; the resolution is read off the images."""
+    def forward(
+        self,
+        images: Tensor,
+        alpha: float = 1.0,
+        *,
+        group: int | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> Tensor:
+        """Float [N, C, px, px] -> float32 [N]; the resolution is read off the images.
+
+        Args:
+            images: The images, in runs of `group`.
+            alpha: Fade weight; below 1 the first block fades in.
+            group: Images per minibatch standard deviation; None = the settings' group.
+            dtype: What to compute in.
+        """
         level = level_of(images.shape[-1])
-        x = _activate(self.from_image[level](images))
+        images = images if images.dtype == torch.float64 else images.to(dtype)
+        x = leaky_relu(self.from_image[level](images))
         for depth in range(level, 0, -1):
             x = self.blocks[depth - 1](x)
             if depth == level and alpha < 1:
-                x = torch.lerp(_activate(self.from_image[level - 1](F.avg_pool2d(images, 2))).to(x.dtype), x, alpha)
-        x = _activate(self.conv(minibatch_stddev(x, self.settings.group)))
-        x = _activate(self.dense(x.flatten(1)))
+                x = torch.lerp(leaky_relu(self.from_image[level - 1](F.avg_pool2d(images, 2))), x, alpha)
+        x = leaky_relu(self.conv(minibatch_stddev(x, group or self.settings.group)))
+        x = leaky_relu(self.dense(x.flatten(1)))
         score: Tensor = self.score(x)
         return score.float().squeeze(1)

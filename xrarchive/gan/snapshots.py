@@ -1,4 +1,7 @@
-"""Snapshots: generator weights to use. One safetensors file with the averaged generator and the discriminator."""
+"""Snapshots: generator weights to use. One safetensors file with the averaged generator and the discriminator.
+
+Imported weights come without a discriminator: images need none.
+"""
 
 from __future__ import annotations
 
@@ -31,16 +34,24 @@ class GeneratorSnapshot:
 
 
 def save_snapshot(
-    path: Path, averaged: Generator, discriminator: Discriminator, *, nimg: int, origin: Mapping[str, object]
+    path: Path,
+    averaged: Generator,
+    discriminator: Discriminator | None,
+    *,
+    nimg: int,
+    origin: Mapping[str, object],
+    dtype: torch.dtype = torch.float16,
 ) -> str:
-    """Write a snapshot in float16 and return its sha256.
+    """Write a snapshot and return its sha256.
 
     Weights are N(0, 1) at the start and scaled at run time, so that float16 (11 bits of mantissa) fits them better
-    than bfloat16 (8 bits).
+    than bfloat16 (8 bits). Imported weights are not ours to round: they are stored as float32.
     """
-    tensors = with_prefix("generator", averaged.state_dict()) | with_prefix("discriminator", discriminator.state_dict())
+    tensors = with_prefix("generator", averaged.state_dict())
+    if discriminator is not None:
+        tensors |= with_prefix("discriminator", discriminator.state_dict())
     meta = {"settings": dataclasses.asdict(averaged.settings), "nimg": nimg, **origin}
-    return save_weights(path, tensors, kind="generator", meta=meta, dtype=torch.float16)
+    return save_weights(path, tensors, kind="generator", meta=meta, dtype=dtype)
 
 
 def load_snapshot(path: Path) -> GeneratorSnapshot:

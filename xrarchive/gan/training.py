@@ -1,47 +1,73 @@
-"""Train a PGGAN on a radiograph set: pixels in, checkpoints and a snapshot out.
+"""Train a PGGAN on a radiograph set: pixels in, checkpoints and snapshots out.
 
-No horizontal flips: a mirrored heart is a finding (situs inversus). Progress is counted in images shown (nimg).
-The order of radiographs and every latent are functions of (seed, nimg), so that a resumed run is the straight run.
+Progress is counted in images shown (nimg). The order of radiographs and every latent are functions of (seed, nimg),
+so that a resumed run is the straight run. Under torchrun every process runs this; the first one writes the files.
 """
 
 from __future__ import annotations
 
-import copy
+import contextlib
+import ctypes
 import dataclasses
-import json
 import logging
+import signal
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
 
-from xrarchive.errors import InputDataError, PlanChangedError, storage_errors
-from xrarchive.files import locked, read_json, write_bytes, write_json
-from xrarchive.gan.checkpoints import TrainingState, load_newest, save_checkpoint
-from xrarchive.gan.losses import discriminator_loss, generator_loss, gradient_penalty, r1_penalty
-from xrarchive.gan.networks import Discriminator, Generator
-from xrarchive.gan.schedule import Stage, resolved_growth, stage_at
+from xrarchive.errors import DamageError, InputDataError, storage_errors
+from xrarchive.files import atomic_path, locked
+from xrarchive.gan.checkpoints import load_newest, save_checkpoint
+from xrarchive.gan.devices import Devices, open_devices, with_precision
+from xrarchive.gan.draws import batch_of, fixed_latents
+from xrarchive.gan.health import SATURATED_GAP, feature_variance
+from xrarchive.gan.loading import load_batch
+from xrarchive.gan.monitor import Monitor, Tick, peak_memory_bytes
+from xrarchive.gan.ranges import signed
+from xrarchive.gan.realism import HeldOut, kid_to_radiographs, reference_features
+from xrarchive.gan.runs import BEST_NAME, SNAPSHOT_NAME, Start, begin, claim_run
+from xrarchive.gan.sampling import generate
+from xrarchive.gan.schedule import Stage, stage_at, stages
 from xrarchive.gan.settings import GeneratorSettings
 from xrarchive.gan.snapshots import save_snapshot
-from xrarchive.pixels import to_pixels, to_planes, write_grid
+from xrarchive.gan.state import TrainingState, new_state
+from xrarchive.gan.step import Losses, NotFiniteError, train_step
+from xrarchive.gan.stopping import stop_requests
+from xrarchive.pixels import Pixels, write_grid
 from xrarchive.radiographs import RadiographSet
 from xrarchive.records import OnStatus, Status, ignore_status
-from xrarchive.weights import channels_last
 
 TRAINING_SPLITS = ("train", "unlabelled")
-SNAPSHOT_NAME = "generator.safetensors"
+MAX_ROLLBACKS = 3
+TICK_NIMG = 4_000
+METRIC_NIMG = 50_000
+METRIC_IMAGES = 1_000
 _GRID_COLUMNS = 8
-_TICK_NIMG = 2_000
-_LATENT_STREAM, _ORDER_STREAM, _MIX_STREAM, _GRID_STREAM = range(4)
+_VARIANCE_FILMS = 256
+# The fields of `Tick` that the fields of `Losses` go to, in their order.
+_TICKED = ("loss_d", "loss_g", "score_real", "score_fake", "grad_norm_d", "grad_norm_g")
 
 logger = logging.getLogger(__name__)
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What is looked at while training; none of it changes the weights.
+
+    Attributes:
+        tick_nimg: Radiographs between two lines of figures, with a grid of the fixed latents.
+        metric_nimg: Radiographs between two measurements of KID to held-out films, from the last stage on; 0 = never.
+        tensorboard: Whether to write TensorBoard's files as well.
+    """
+
+    tick_nimg: int = TICK_NIMG
+    metric_nimg: int = METRIC_NIMG
+    tensorboard: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,170 +83,250 @@ class TrainingReport:
 
 
 def train_generator(
-    radiographs: RadiographSet, out: Path, *, settings: GeneratorSettings, on_status: OnStatus = ignore_status
+    radiographs: RadiographSet,
+    out: Path,
+    *,
+    settings: GeneratorSettings,
+    start: Start = Start(),  # noqa: B008  (frozen)
+    watch: Watch = Watch(),
+    on_nan: Literal["stop", "rollback"] = "stop",
+    timeout_s: float = 600.0,
+    on_status: OnStatus = ignore_status,
 ) -> TrainingReport:
     """Train, or continue, the run in `out` until `settings.nimg` images were shown.
 
+    SIGINT, SIGTERM and SIGUSR1 save a checkpoint first and take effect afterwards.
+
+    Args:
+        radiographs: The set; only its splits `train` and `unlabelled` are learned from.
+        out: The run's folder, the same for all processes.
+        settings: What decides the weights.
+        start: Where a new run begins.
+        watch: What is measured on the way.
+        on_nan: What to do when a loss or gradient is no number: end, or go back to the newest checkpoint and on from
+            there in another order, `MAX_ROLLBACKS` times at most.
+        timeout_s: How long to wait for the other processes of a torchrun in one exchange.
+        on_status: Told after every step.
+
     Raises:
-        InputDataError: If the set is too small or of a smaller size than the resolution.
-        PlanChangedError: If `out` holds a run of other settings or radiographs.
+        InputDataError: If the set is too small or lacks the resolution, the start does not fit, or the loss is no
+            number.
+        PlanChangedError: If `out` holds a run of other settings, radiographs or start.
         LockedError, StorageError: If `out` cannot be written.
+        DamageError: If processes hold different weights.
     """
     rows = radiographs.rows(*TRAINING_SPLITS)
-    _require_usable(radiographs, rows, settings)
-    with locked(out), storage_errors(out):
-        settings = _claim_run(out, radiographs, settings)
-        state = _new_state(settings)
-        if load_newest(out, state):
-            logger.info("resumed %s at %d images", out, state.nimg)
-        started_s, started_nimg = time.monotonic(), state.nimg
-        _train(radiographs.pixels, rows, out, state, settings, on_status)
-        origin = _origin(radiographs, rows)
-        snapshot = out / SNAPSHOT_NAME
-        sha256 = save_snapshot(snapshot, state.averaged, state.discriminator, nimg=state.nimg, origin=origin)
-        rate = (state.nimg - started_nimg) / max(time.monotonic() - started_s, 1e-9)
+    with open_devices(timeout_s=timeout_s) as devices:
+        _require_usable(radiographs, rows, settings, devices.world)
+        keep_heap()
+        with locked(out) if devices.first else contextlib.nullcontext(), storage_errors(out):
+            settings = devices.tell(claim_run(out, radiographs, settings, start, devices) if devices.first else None)
+            devices = with_precision(devices, settings.precision)
+            state = new_state(settings, devices.device)
+            if load_newest(out, state, settings):
+                logger.info("resumed %s at %d images", out, state.nimg)
+            else:
+                begin(state, start)
+                if devices.first and start != Start():
+                    save_checkpoint(out, state, settings)
+            _require_agreement(devices, state)
+            run = _Run(radiographs, rows, out, settings, watch, devices, on_nan, on_status)
+            started_s, started_nimg = time.monotonic(), state.nimg
+            _train(run, state)
+            rate = (state.nimg - started_nimg) / max(time.monotonic() - started_s, 1e-9)
+            snapshot = out / SNAPSHOT_NAME
+            sha256 = devices.tell(_save_snapshot(snapshot, state, run) if devices.first else None)
     return TrainingReport(out, snapshot, sha256, state.nimg, len(rows), rate)
 
 
-def _train(
-    pixels: npt.NDArray[np.uint8],
-    rows: npt.NDArray[np.int64],
-    out: Path,
-    state: TrainingState,
-    settings: GeneratorSettings,
-    on_status: OnStatus,
-) -> None:
-    """The loop: one discriminator and one generator step per batch, growth by the schedule."""
-    half = wants_bfloat16(settings)
-    stats = _Stats(out / "stats.jsonl", state.nimg)
+@dataclass
+class _Run:
+    """What stays the same throughout a run, and what is reused from step to step."""
+
+    radiographs: RadiographSet
+    rows: Indices
+    out: Path
+    settings: GeneratorSettings
+    watch: Watch
+    devices: Devices
+    on_nan: str
+    on_status: OnStatus
+    losses: list[Losses] = field(default_factory=list)
+    ticked_s: float = field(default_factory=time.monotonic)
+
+
+def _train(run: _Run, state: TrainingState) -> None:
+    """The loop: a step per batch, growth by the schedule, ticks, metrics and checkpoints when they are due."""
+    settings, devices, watch = run.settings, run.devices, run.watch
+    monitor = _open_monitor(run, state) if devices.first else None
+    films = _held_out(run, monitor) if monitor and watch.metric_nimg else None
+    stage, _ = stage_at(settings, max(state.nimg - 1, 0))
     saved_nimg = state.nimg
-    stage, alpha = stage_at(settings, state.nimg)
-    for indices in batches(rows, settings, state.nimg):
-        previous = stage
-        stage, alpha = stage_at(settings, state.nimg)
-        if stage != previous:
-            _write_stage_grid(out, state, settings, previous)
-        real = _at_stage(pixels[indices], stage.px, alpha)
-        losses = _step(state, settings, real, stage, alpha, half)
-        state.nimg += settings.batch
-        state.steps += 1
-        text = f"{stage.px} px, alpha {alpha:.2f}, D {losses[0]:.3f}, G {losses[1]:.3f}"
-        if not all(np.isfinite(losses)):
-            raise InputDataError(
-                f"{out}: the loss became {losses} after {state.nimg} images.",
-                fix="The last good checkpoint is kept; start a new run with a lower learning_rate.",
-                path=out,
-            )
-        on_status(Status(min(state.nimg, settings.nimg), settings.nimg, "images", text))
-        if state.nimg // _TICK_NIMG != (state.nimg - settings.batch) // _TICK_NIMG:
-            stats.append({"nimg": state.nimg, "px": stage.px, "alpha": alpha, "loss_d": losses[0], "loss_g": losses[1]})
-        if state.nimg - saved_nimg >= settings.checkpoint_nimg or state.nimg >= settings.nimg:
-            save_checkpoint(out, state)
-            saved_nimg = state.nimg
-    _write_stage_grid(out, state, settings, stage)
+    with stop_requests() as stop:
+        while state.nimg < settings.nimg:
+            previous, before = stage, state.nimg
+            stage, alpha = stage_at(settings, state.nimg)
+            if stage != previous and monitor:
+                _write_stage_grid(run, state, previous)
+            try:
+                losses = _step(run, state, stage, alpha)
+            except NotFiniteError as err:
+                saved_nimg = _roll_back(run, state, err)
+                stage, _ = stage_at(settings, max(saved_nimg - 1, 0))
+                if monitor:
+                    monitor.rewind(saved_nimg)
+                continue
+            run.losses.append(losses)
+            run.on_status(_status(state, settings, stage, alpha, losses))
+            ending = state.nimg >= settings.nimg
+            stopping = devices.any(bool(stop))
+            if monitor and (_due(before, state.nimg, watch.tick_nimg) or ending):
+                _tick(monitor, run, state, stage, alpha)
+            measuring = stage.px == settings.resolution and _metric_due(before, state.nimg, watch, ending)
+            if monitor and films and measuring:
+                _measure(monitor, run, state, films)
+            if state.nimg - saved_nimg >= settings.checkpoint_nimg or ending or stopping:
+                _require_agreement(devices, state)
+                if devices.first:
+                    save_checkpoint(run.out, state, settings)
+                saved_nimg = state.nimg
+            if stopping:
+                stop.signal = stop.signal or signal.SIGTERM  # another process was asked
+                logger.info("stopped at %d images; the same command goes on from there", state.nimg)
+                break
+    if monitor:
+        _write_stage_grid(run, state, stage)
+        monitor.close()
 
 
-def batches(rows: npt.NDArray[np.int64], settings: GeneratorSettings, nimg: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Row indices of each batch from image `nimg` on, until `settings.nimg`: one permutation of `rows` per pass."""
-    order, epoch = np.empty(0, np.int64), -1
-    while nimg < settings.nimg:
-        wanted = np.arange(nimg, nimg + settings.batch)
-        taken = np.empty(settings.batch, np.int64)
-        for current in range(wanted[0] // len(rows), wanted[-1] // len(rows) + 1):
-            if current != epoch:
-                order, epoch = _rng(settings.seed, _ORDER_STREAM, current).permutation(rows), current
-            here = wanted // len(rows) == current
-            taken[here] = order[wanted[here] % len(rows)]
-        yield taken
-        nimg += settings.batch
+def _step(run: _Run, state: TrainingState, stage: Stage, alpha: float) -> Losses:
+    devices = run.devices
+    rows = batch_of(run.rows, run.settings, state.nimg, stage.batch, retry=state.retry)
+    count = stage.batch // devices.world
+    mine = rows[devices.rank * count : (devices.rank + 1) * count]
+    real = load_batch(run.radiographs, mine, stage.px, alpha, run.settings).to(devices.device)
+    return train_step(state, run.settings, real, batch=stage.batch, alpha=alpha, devices=devices)
 
 
-def draw_latents(settings: GeneratorSettings, nimg: int, part: int) -> Tensor:
-    """float32 [batch, Z] standard normal latents of the step at `nimg`; `part` 0 feeds D, 1 feeds G."""
-    rng = _rng(settings.seed, _LATENT_STREAM, nimg, part)
-    return torch.from_numpy(rng.standard_normal((settings.batch, settings.latent_size), dtype=np.float32))
+def _due(before: int, after: int, every: int) -> bool:
+    return bool(every) and after // every != before // every
 
 
-def wants_bfloat16(settings: GeneratorSettings) -> bool:
-    """Whether convolutions run in bf16: on request, or by default where the processor has the instructions."""
-    if settings.precision == "auto":
-        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-    return settings.precision == "bfloat16"
+def _metric_due(before: int, after: int, watch: Watch, ending: bool) -> bool:
+    return bool(watch.metric_nimg) and (ending or _due(before, after, watch.metric_nimg))
 
 
-def _step(
-    state: TrainingState, settings: GeneratorSettings, real: Tensor, stage: Stage, alpha: float, half: bool
-) -> tuple[float, float]:
-    """One update of both networks and of the average. Returns both losses."""
-    generator, discriminator = state.generator, state.discriminator
-    with torch.no_grad(), _autocast(half):
-        fake = generator(draw_latents(settings, state.nimg, 0), stage.px, alpha)
-
-    discriminator.requires_grad_(True)
-    with _autocast(half):
-        scores = discriminator(torch.cat([real, fake]).contiguous(memory_format=torch.channels_last), alpha)
-        loss_d = discriminator_loss(scores[: len(real)], scores[len(real) :], settings)
-        loss_d = loss_d + _penalty(state, settings, discriminator, real, fake, alpha)
-    state.discriminator_optimiser.zero_grad(set_to_none=True)
-    loss_d.backward()  # type: ignore[no-untyped-call]
-    state.discriminator_optimiser.step()
-
-    discriminator.requires_grad_(False)
-    with _autocast(half):
-        made = generator(draw_latents(settings, state.nimg, 1), stage.px, alpha)
-        loss_g = generator_loss(discriminator(made, alpha), settings)
-    state.generator_optimiser.zero_grad(set_to_none=True)
-    loss_g.backward()  # type: ignore[no-untyped-call]
-    state.generator_optimiser.step()
-
-    with torch.no_grad():
-        torch._foreach_lerp_(list(state.averaged.parameters()), list(generator.parameters()), 1 - settings.averaging)
-    return loss_d.item(), loss_g.item()
+def _status(state: TrainingState, settings: GeneratorSettings, stage: Stage, alpha: float, losses: Losses) -> Status:
+    text = f"{stage.px} px, alpha {alpha:.2f}, D {losses.discriminator:.3f}, G {losses.generator:.3f}"
+    return Status(min(state.nimg, settings.nimg), settings.nimg, "images", text)
 
 
-def _penalty(
-    state: TrainingState,
-    settings: GeneratorSettings,
-    discriminator: Discriminator,
-    real: Tensor,
-    fake: Tensor,
-    alpha: float,
-) -> Tensor:
-    if settings.loss == "wgan-gp":
-        uniform = _rng(settings.seed, _MIX_STREAM, state.nimg).random((len(real), 1, 1, 1), dtype=np.float32)
-        mix = torch.from_numpy(uniform)
-        return settings.gp_lambda * gradient_penalty(discriminator, real, fake, mix, alpha)
-    if state.steps % settings.r1_interval:
-        return torch.zeros(())
-    return settings.r1_gamma / 2 * settings.r1_interval * r1_penalty(discriminator, real, alpha)
+def _roll_back(run: _Run, state: TrainingState, err: NotFiniteError) -> int:
+    """Return to the newest checkpoint and take another order from there; the images shown there.
+
+    Raises:
+        InputDataError: If that is not wanted, was done too often, or there is nothing to return to.
+    """
+    retry = state.retry + 1
+    fix = "The last good checkpoint is kept; start a new run with a lower learning_rate, or add --on-nan rollback."
+    if run.on_nan == "rollback":
+        fix = f"It came back after {state.retry} rollbacks; start a new run with a lower learning_rate."
+        if retry <= MAX_ROLLBACKS and load_newest(run.out, state):
+            logger.warning("%s; back at %d images, rollback %d of %d", err, state.nimg, retry, MAX_ROLLBACKS)
+            state.retry = retry
+            run.losses.clear()
+            return state.nimg
+    raise InputDataError(f"{run.out}: {err}.", fix=fix, path=run.out) from err
 
 
-def _at_stage(pixels: npt.NDArray[np.uint8], px: int, alpha: float) -> Tensor:
-    """uint8 [N, H, W] -> float [N, 1, px, px] in [-1, 1], area-averaged; fading in like the generator's images."""
-    planes = torch.from_numpy(to_planes(pixels))
-    planes = F.avg_pool2d(planes, planes.shape[-1] // px)
-    if alpha < 1:
-        coarse = F.interpolate(F.avg_pool2d(planes, 2), scale_factor=2, mode="nearest")
-        planes = torch.lerp(coarse, planes, alpha)
-    return planes.contiguous(memory_format=torch.channels_last)
-
-
-def _new_state(settings: GeneratorSettings) -> TrainingState:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
-        generator = channels_last(Generator(settings))
-        discriminator = channels_last(Discriminator(settings))
-    averaged = copy.deepcopy(generator).requires_grad_(False).eval()
-    return TrainingState(generator, discriminator, averaged, _adam(generator, settings), _adam(discriminator, settings))
-
-
-def _adam(network: nn.Module, settings: GeneratorSettings) -> torch.optim.Adam:
-    return torch.optim.Adam(
-        network.parameters(), settings.learning_rate, betas=(0.0, settings.beta2), eps=1e-8, fused=True
+def _open_monitor(run: _Run, state: TrainingState) -> Monitor:
+    settings = run.settings
+    some = run.rows[:: max(1, len(run.rows) // _VARIANCE_FILMS)]  # spread, since neighbours may be of one patient
+    return Monitor(
+        run.out,
+        total_nimg=settings.nimg,
+        nimg=state.nimg,
+        tensorboard=run.watch.tensorboard,
+        radiograph_variance=feature_variance(run.radiographs.read(some, settings.start_px)),
+        saturated_gap=SATURATED_GAP if settings.loss == "logistic" else None,
     )
 
 
-def _require_usable(radiographs: RadiographSet, rows: npt.NDArray[np.int64], settings: GeneratorSettings) -> None:
+def _tick(monitor: Monitor, run: _Run, state: TrainingState, stage: Stage, alpha: float) -> None:
+    now = time.monotonic()
+    means = np.mean([dataclasses.astuple(losses) for losses in run.losses], axis=0)
+    tick = Tick(
+        nimg=state.nimg,
+        total_nimg=run.settings.nimg,
+        steps=state.steps,
+        px=stage.px,
+        alpha=alpha,
+        batch=stage.batch,
+        **dict(zip(_TICKED, map(float, means), strict=True)),
+        seconds=now - run.ticked_s,
+        memory_bytes=peak_memory_bytes(run.devices.device.type),
+    )
+    monitor.tick(tick, _images(run, state, _GRID_COLUMNS**2, stage.px, alpha))
+    run.losses.clear()
+    run.ticked_s = now
+
+
+def _held_out(run: _Run, monitor: Monitor) -> HeldOut | None:
+    films = reference_features(run.radiographs, run.out, px=run.settings.resolution, seen=TRAINING_SPLITS)
+    if films is None:
+        monitor.say("KID is not measured: the set holds too few films in the splits holdout, test and validation")
+    return films
+
+
+def _measure(monitor: Monitor, run: _Run, state: TrainingState, films: HeldOut) -> None:
+    """KID of the averaged generator to held-out films; the best snapshot so far is kept."""
+    images = _images(run, state, METRIC_IMAGES, run.settings.resolution, 1.0)
+    if monitor.measured(state.nimg, kid_to_radiographs(images, films.features, patients=films.patients)):
+        _save_snapshot(run.out / BEST_NAME, state, run)
+
+
+def _images(run: _Run, state: TrainingState, count: int, px: int, alpha: float) -> Pixels:
+    latents = fixed_latents(run.settings, count)
+    return generate(state.averaged, latents, px=px, alpha=alpha, dtype=run.devices.dtype)
+
+
+def _save_snapshot(path: Path, state: TrainingState, run: _Run) -> str:
+    origin = {
+        "radiographs_sha256": run.radiographs.sha256,
+        "radiographs": len(run.rows),
+        "splits": list(TRAINING_SPLITS),
+        "terms": list(run.radiographs.terms),
+    }
+    return save_snapshot(path, *signed(state.averaged, state.discriminator), nimg=state.nimg, origin=origin)
+
+
+def _write_stage_grid(run: _Run, state: TrainingState, stage: Stage) -> None:
+    pixels = _images(run, state, _GRID_COLUMNS**2, stage.px, 1.0)
+    with atomic_path(run.out / "grids" / f"stage-{stage.px:04d}px.png") as path:
+        write_grid(path, pixels, columns=_GRID_COLUMNS)
+
+
+def keep_heap() -> None:
+    """Let glibc keep freed memory: giving each activation back to the system costs a tenth of a step on CPUs.
+
+    Numbers from malloc.h: M_MMAP_MAX = -4, M_TRIM_THRESHOLD = -1. Where there is no glibc, nothing happens.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(-4, 0)
+        libc.mallopt(-1, 2**31 - 1)
+
+
+def _require_agreement(devices: Devices, state: TrainingState) -> None:
+    if not devices.same_weights(state.generator, state.discriminator):
+        raise DamageError(
+            f"The {devices.world} processes hold different weights after {state.nimg} images.",
+            fix="Look for a faulty device or a run folder that not all machines share; then run the same command "
+            "again, it goes on from the checkpoint before.",
+        )
+
+
+def _require_usable(radiographs: RadiographSet, rows: Indices, settings: GeneratorSettings, world: int) -> None:
     if radiographs.size_px < settings.resolution:
         raise InputDataError(
             f"{radiographs.folder} holds {radiographs.size_px} px images, "
@@ -228,88 +334,18 @@ def _require_usable(radiographs: RadiographSet, rows: npt.NDArray[np.int64], set
             fix=f"Ingest with --size {settings.resolution}, or train with --resolution {radiographs.size_px}.",
             path=radiographs.folder,
         )
-    if len(rows) < settings.batch:
-        raise InputDataError(
-            f"{radiographs.folder} has {len(rows)} radiographs in the splits {', '.join(TRAINING_SPLITS)}; "
-            f"one batch takes {settings.batch}.",
-            fix="Ingest more radiographs, or lower the batch.",
-            path=radiographs.folder,
-        )
-
-
-def _claim_run(out: Path, radiographs: RadiographSet, settings: GeneratorSettings) -> GeneratorSettings:
-    """Record the run's settings, or refuse to continue a run that has others; only `nimg` may be raised.
-
-    Returns:
-        The settings with the growth written out, which a run keeps when it is prolonged.
-    """
-    path = out / "run.json"
-    found = read_json(path, what="run record", fix=f"Choose another folder than {out}.") if path.exists() else None
-    growth = settings.growth_nimg or (found["settings"]["growth_nimg"] if found else resolved_growth(settings))
-    settings = dataclasses.replace(settings, growth_nimg=growth)
-    wanted: dict[str, object] = {"settings": dataclasses.asdict(settings), "radiographs_sha256": radiographs.sha256}
-    if found:
-        _require_same(out, _flat(found), _flat(wanted))
-    write_json(path, wanted)
-    return settings
-
-
-def _require_same(out: Path, before: dict[str, Any], after: dict[str, Any]) -> None:
-    changed = [
-        f"{key}: {before.get(key)} -> {value}"
-        for key, value in after.items()
-        if before.get(key) != value and not (key == "nimg" and before[key] < value)
-    ]
-    if changed:
-        raise PlanChangedError(
-            f"{out} holds a run of another configuration: {'; '.join(changed)}.",
-            fix="Give the settings of that run to continue it (only nimg may rise), or another --out for a new one.",
-            path=out,
-        )
-
-
-def _flat(record: dict[str, Any]) -> dict[str, Any]:
-    settings = record.get("settings")
-    return {**(settings if isinstance(settings, dict) else {}), "radiographs_sha256": record.get("radiographs_sha256")}
-
-
-def _origin(radiographs: RadiographSet, rows: npt.NDArray[np.int64]) -> dict[str, object]:
-    return {
-        "radiographs_sha256": radiographs.sha256,
-        "radiographs": len(rows),
-        "splits": list(TRAINING_SPLITS),
-        "terms": list(radiographs.terms),
-    }
-
-
-def _write_stage_grid(out: Path, state: TrainingState, settings: GeneratorSettings, stage: Stage) -> None:
-    latents = _rng(settings.seed, _GRID_STREAM).standard_normal(
-        (_GRID_COLUMNS**2, settings.latent_size), dtype=np.float32
-    )
-    with torch.no_grad():
-        images = state.averaged(torch.from_numpy(latents), stage.px)
-    folder = out / "grids"
-    folder.mkdir(exist_ok=True)
-    write_grid(folder / f"stage-{stage.px:04d}px.png", to_pixels(images.numpy()), columns=_GRID_COLUMNS)
-
-
-class _Stats:
-    """The lines of stats.jsonl; lines past the point of resumption, or cut short, are dropped."""
-
-    def __init__(self, path: Path, nimg: int) -> None:
-        self.path = path
-        lines = path.read_text().splitlines() if path.exists() else []
-        kept = [line for line in lines if line.endswith("}") and json.loads(line)["nimg"] <= nimg]
-        write_bytes(path, "".join(f"{line}\n" for line in kept).encode())
-
-    def append(self, record: dict[str, object]) -> None:
-        with self.path.open("a") as stream:
-            stream.write(json.dumps(record) + "\n")
-
-
-def _rng(*keys: int) -> np.random.Generator:
-    return np.random.default_rng(keys)
-
-
-def _autocast(enabled: bool) -> torch.autocast:
-    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled)
+    for stage in stages(settings):
+        group = settings.group_of(stage.batch)
+        if len(rows) < stage.batch:
+            raise InputDataError(
+                f"{radiographs.folder} has {len(rows)} radiographs in the splits {', '.join(TRAINING_SPLITS)}; "
+                f"one batch takes {stage.batch}.",
+                fix="Ingest more radiographs, or lower the batch.",
+                path=radiographs.folder,
+            )
+        if stage.batch % (group * world):
+            raise InputDataError(
+                f"A batch of {stage.batch} in groups of {group} cannot be shared out to {world} processes at "
+                f"{stage.px} px: each takes whole groups.",
+                fix="Change batch or group, or the number of processes.",
+            )

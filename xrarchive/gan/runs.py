@@ -1,0 +1,193 @@
+"""A training's folder and its record, RUN/run.json: what is trained on what, from where, and on which machine.
+
+RUN/run.json               settings, radiographs, start; the same command again continues, others are refused
+RUN/checkpoints/           the newest two states to resume from (`gan/checkpoints.py`)
+RUN/stats.jsonl, log.txt   figures and words per tick; RUN/grids/ what the fixed latents look like
+RUN/best.safetensors       the snapshot with the lowest KID so far
+RUN/generator.safetensors  the finished snapshot
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from xrarchive.errors import InputDataError, PlanChangedError
+from xrarchive.files import read_json, sha256_file, write_json
+from xrarchive.gan.checkpoints import load_newest
+from xrarchive.gan.devices import Devices, computes_bfloat16
+from xrarchive.gan.ranges import native
+from xrarchive.gan.schedule import resolved_growth
+from xrarchive.gan.settings import GeneratorSettings
+from xrarchive.gan.state import TrainingState
+from xrarchive.radiographs import RadiographSet
+from xrarchive.weights import load_into, load_weights, without_prefix
+
+RUN_NAME = "run.json"
+SNAPSHOT_NAME = "generator.safetensors"
+BEST_NAME = "best.safetensors"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a new run takes its first weights from; by default it draws them.
+
+    Attributes:
+        init_from: A snapshot: its networks, with fresh optimisers and no radiographs shown.
+        fork: Another run: its newest checkpoint, whole, to go on with other settings.
+    """
+
+    init_from: Path | None = None
+    fork: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse two starts."""
+        if self.init_from is not None and self.fork is not None:
+            raise ValueError("a run starts from a snapshot (init_from) or from another run (fork), not from both")
+
+
+def claim_run(
+    out: Path, radiographs: RadiographSet, settings: GeneratorSettings, start: Start, devices: Devices
+) -> GeneratorSettings:
+    """Record a new run, or check that a recorded one is meant; only `nimg` may have been raised.
+
+    Returns:
+        The settings with growth and precision written out, which a run keeps wherever it is continued.
+
+    Raises:
+        PlanChangedError: If `out` holds a run of other settings, radiographs or start, naming each difference.
+        InputDataError: If the start is no snapshot or run.
+    """
+    path = out / RUN_NAME
+    found = read_json(path, what="run record", fix=f"Choose another folder than {out}.") if path.exists() else None
+    settings = _resolve(settings, found, devices)
+    wanted: dict[str, Any] = {
+        "settings": dataclasses.asdict(settings),
+        "radiographs_sha256": radiographs.sha256,
+        "start": _describe(start, found),
+        "environment": _environment(devices),
+    }
+    wanted = json.loads(json.dumps(wanted))  # tuples become lists, as they come back
+    if found:
+        _require_same(out, found, wanted)
+        _tell_environment(out, found.get("environment"), wanted["environment"])
+    write_json(path, wanted)
+    return settings
+
+
+def begin(state: TrainingState, start: Start) -> None:
+    """Fill fresh networks from where the run starts.
+
+    Raises:
+        InputDataError: If the weights are of other shapes than the settings ask for.
+    """
+    if start.fork is not None:
+        try:
+            found = load_newest(start.fork, state)
+        except RuntimeError as err:
+            raise InputDataError(
+                f"{start.fork} holds networks of other shapes: {str(err).splitlines()[-1].strip()}",
+                fix="A fork keeps resolution, widths, channels and latent_size of the run it leaves.",
+                path=start.fork,
+            ) from err
+        if not found:
+            raise _no_run(start.fork)
+    elif start.init_from is not None:
+        _load_networks(state, start.init_from)
+
+
+def _load_networks(state: TrainingState, path: Path) -> None:
+    tensors = load_weights(path, kind="generator").tensors
+    load_into(state.generator, without_prefix("generator", tensors), path=path)
+    judging = without_prefix("discriminator", tensors)
+    if judging:
+        load_into(state.discriminator, judging, path=path)
+    else:
+        logger.warning("%s holds no discriminator: a fresh one starts against its generator", path)
+    native(state.generator, state.discriminator)
+    state.averaged.load_state_dict(state.generator.state_dict())
+
+
+def _resolve(settings: GeneratorSettings, found: Any, devices: Devices) -> GeneratorSettings:
+    recorded = found["settings"] if found else {}
+    precision = settings.precision
+    if precision == "auto":
+        precision = recorded.get("precision") or ("bfloat16" if computes_bfloat16(devices.device) else "float32")
+    growth = settings.growth_nimg or recorded.get("growth_nimg") or resolved_growth(settings)
+    return dataclasses.replace(settings, growth_nimg=growth, precision=precision)
+
+
+def _describe(start: Start, found: Any) -> dict[str, Any] | None:
+    """The start by content. A forked run may have gone on since, so that what was recorded stands."""
+    before = (found or {}).get("start")
+    if start.init_from is not None:
+        if not start.init_from.is_file():
+            raise InputDataError(
+                f"No snapshot at {start.init_from}.", fix="Give a generator.safetensors.", path=start.init_from
+            )
+        return {"init_from": sha256_file(start.init_from)}
+    if start.fork is not None:
+        if before and "fork" in before:
+            return dict(before)
+        if not (start.fork / RUN_NAME).is_file():
+            raise _no_run(start.fork)
+        return {"fork": sha256_file(start.fork / RUN_NAME)}
+    return dict(before) if before else None  # the same run goes on without naming its start again
+
+
+def _no_run(path: Path) -> InputDataError:
+    return InputDataError(
+        f"No run with an intact checkpoint at {path}.",
+        fix="Name a folder that `xrarchive train generator --out` made.",
+        path=path,
+    )
+
+
+def _environment(devices: Devices) -> dict[str, Any]:
+    """What may change the last bits of a result, besides the settings."""
+    cuda = devices.device.type == "cuda"
+    return {
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name(devices.device) if cuda else torch.backends.cpu.get_cpu_capability(),
+        "world_size": devices.world,
+        "threads": torch.get_num_threads(),
+        "tf32": torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32 if cuda else False,
+        "deterministic": torch.are_deterministic_algorithms_enabled() or not cuda,
+    }
+
+
+def _tell_environment(out: Path, before: dict[str, Any] | None, after: dict[str, Any]) -> None:
+    changed = [f"{key}: {(before or {}).get(key)} -> {value}" for key, value in after.items()]
+    changed = [line for line, key in zip(changed, after, strict=True) if (before or {}).get(key) != after[key]]
+    if changed:
+        logger.warning("%s goes on in another environment (%s): equal to the last bit no more", out, "; ".join(changed))
+
+
+def _require_same(out: Path, before: dict[str, Any], after: dict[str, Any]) -> None:
+    old, new = _flat(before), _flat(after)
+    changed = [
+        f"{key}: {old.get(key)} -> {value}"
+        for key, value in new.items()
+        if old.get(key) != value and not (key == "nimg" and (old.get(key) or 0) < value)
+    ]
+    if changed:
+        raise PlanChangedError(
+            f"{out} holds a run of another configuration: {'; '.join(changed)}.",
+            fix=f"Give the settings of that run to continue it (only nimg may rise), another --out for a new one, or "
+            f"another --out with --fork {out} to go on from its state.",
+            path=out,
+        )
+
+
+def _flat(record: dict[str, Any]) -> dict[str, Any]:
+    settings = record.get("settings")
+    rest = {key: record.get(key) for key in ("radiographs_sha256", "start")}
+    return {**(settings if isinstance(settings, dict) else {}), **rest}
