@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from xrarchive.classifier.classifier import Classifier
     from xrarchive.classifier.settings import ClassifierSettings, Role
     from xrarchive.classifier.training import ClassifierReport
+    from xrarchive.gan.adopt.adopting import AdoptionReport
+    from xrarchive.gan.adopt.layouts import Kind
+    from xrarchive.gan.cost import CostEstimate
+    from xrarchive.gan.exporting import ExportReport
     from xrarchive.gan.settings import GeneratorSettings
     from xrarchive.gan.training import TrainingReport
     from xrarchive.hub import Publication, Receipt
@@ -44,9 +48,12 @@ __all__ = [
     "BuildReport",
     "build",
     "check",
+    "export_weights",
+    "import_weights",
     "ingest",
     "publish",
     "show",
+    "show_weights",
     "status",
     "train_classifier",
     "train_generator",
@@ -127,6 +134,33 @@ def train_generator(
         timeout_s=timeout_s,
         on_status=on_status,
     )
+
+
+def estimate_cost(set_dir: Path | None, *, settings: GeneratorSettings, devices: int = 1) -> CostEstimate:
+    """What a generator training would cost: images, FLOPs, memory, disk, and time at a rate measured here.
+
+    Args:
+        set_dir: Radiograph set, for the disk it takes; None = none yet.
+        settings: Of the training.
+        devices: How many devices would train together.
+
+    Raises:
+        InputDataError: If the batch cannot be shared out to the devices.
+    """
+    import torch
+
+    from xrarchive.gan.cost import estimate_cost, measure_rates
+    from xrarchive.gan.devices import computes_bfloat16
+
+    halved = settings.precision == "auto" and computes_bfloat16(torch.device("cpu"))
+    dtype = torch.bfloat16 if halved or settings.precision == "bfloat16" else torch.float32
+    radiographs = len(open_set(set_dir)) if set_dir else 0
+    try:
+        estimate_cost(settings, radiographs=radiographs, devices=devices, dtype=dtype)  # refuses before measuring
+    except ValueError as err:
+        raise InputDataError(f"{err}.", fix="Change batch, group or the number of devices.") from err
+    rates = measure_rates(settings, dtype)
+    return estimate_cost(settings, radiographs=radiographs, devices=devices, rates=rates, dtype=dtype)
 
 
 def train_classifier(
@@ -402,6 +436,35 @@ def status(run_dir: Path, *, plot: Path | None = None) -> dict[str, Any]:
         "best": best and {"nimg": best["nimg"], "kid": best["kid"]},
         "checkpoint": checkpoint,
     }
+
+
+def import_weights(
+    checkpoint: Path,
+    out: Path,
+    *,
+    kind: Kind,
+    grey: bool = False,
+    sha256: str | None = None,
+    terms: Sequence[str] = (),
+) -> AdoptionReport:
+    """Turn a checkpoint of other code into a snapshot; see `xrarchive.gan.adopt.adopting.adopt_weights`."""
+    from xrarchive.gan.adopt.adopting import adopt_weights
+
+    return adopt_weights(checkpoint, out, kind=kind, grey=grey, sha256=sha256, terms=terms)
+
+
+def show_weights(path: Path) -> dict[str, Any]:
+    """What a weight file holds; see `xrarchive.weights.describe_weights`."""
+    from xrarchive.weights import describe_weights
+
+    return describe_weights(path)
+
+
+def export_weights(path: Path, out: Path, *, onnx: bool = False) -> ExportReport:
+    """Write a snapshot for `from_pretrained`, and as ONNX; see `xrarchive.gan.exporting.export_weights`."""
+    from xrarchive.gan import exporting
+
+    return exporting.export_weights(path, out, onnx=onnx)
 
 
 def weights_path(role: str, given: Path | None) -> Path:

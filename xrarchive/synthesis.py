@@ -48,7 +48,14 @@ def open_studio(generator: Path, guide: Path, judge: Path) -> Studio:
     studio = Studio(
         load_snapshot(generator), load_classifier(guide, role="guide"), load_classifier(judge, role="judge")
     )
-    size_px = studio.snapshot.settings.resolution
+    settings = studio.snapshot.settings
+    if settings.channels != 1:
+        raise InputDataError(
+            f"The generator {generator} makes {settings.channels} channels; an archive holds grey images.",
+            fix="Import its checkpoint again with --grey, or train with channels = 1.",
+            path=generator,
+        )
+    size_px = settings.resolution
     for name, path, classifier in (("guide", guide, studio.guide), ("judge", judge, studio.judge)):
         if classifier.size_px != size_px:
             raise InputDataError(

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -64,8 +64,8 @@ def save_weights(
     return sha256_file(path)
 
 
-def read_meta(path: Path, *, kind: Kind) -> dict[str, Any]:
-    """The metadata of a weight file, without its tensors. Raises as `load_weights` does."""
+def read_meta(path: Path, *, kind: Kind | None) -> dict[str, Any]:
+    """The metadata of a weight file, of any kind if None, without its tensors. Raises as `load_weights` does."""
     try:
         with safe_open(path, framework="pt") as stream:
             meta = json.loads((stream.metadata() or {}).get(_KEY, "null"))
@@ -75,16 +75,45 @@ def read_meta(path: Path, *, kind: Kind) -> dict[str, Any]:
         raise DamageError(
             f"{path} is not a readable safetensors file: {err}.", fix="Get the file again.", path=path
         ) from err
-    if not isinstance(meta, dict) or meta.get("kind") != kind or meta.get("format") != FORMAT:
+    kinds = get_args(Kind) if kind is None else (kind,)
+    if not isinstance(meta, dict) or meta.get("kind") not in kinds or meta.get("format") != FORMAT:
         found = (
             f"{meta.get('kind')!r}, format {meta.get('format')}" if isinstance(meta, dict) else "no xrarchive metadata"
         )
         raise InputDataError(
-            f"{path}: expected weights of kind {kind!r}, format {FORMAT}, found {found}.",
-            fix=f"Give weights made by `xrarchive train {kind}`.",
+            f"{path}: expected weights of kind {' or '.join(map(repr, kinds))}, format {FORMAT}, found {found}.",
+            fix=f"Give weights made by `xrarchive train {kind or 'generator'}`.",
             path=path,
         )
     return meta
+
+
+def describe_weights(path: Path) -> dict[str, Any]:
+    """What a weight file of any kind says of itself, and how large its networks are. Raises as `load_weights` does.
+
+    Returns:
+        `path`, `kind`, `role`, `sha256`, `settings`, `nimg`, `radiographs`, `terms`, `origin`, `figures`, and
+        `networks`: for each its `parameters` (numbers, running statistics included), `bytes` and `dtypes`. None or
+        empty = not recorded.
+    """
+    meta = read_meta(path, kind=None)
+    networks: dict[str, dict[str, Any]] = {}
+    with safe_open(path, framework="pt") as stream:
+        for name in stream.keys():  # noqa: SIM118  (not a mapping)
+            tensor = stream.get_tensor(name)
+            network = name.partition(".")[0] if "." in name else "calibration"
+            sizes = networks.setdefault(network, {"parameters": 0, "bytes": 0, "dtypes": []})
+            sizes["parameters"] += tensor.numel()
+            sizes["bytes"] += tensor.nbytes
+            sizes["dtypes"] = sorted({*sizes["dtypes"], str(tensor.dtype).removeprefix("torch.")})
+    said = {name: meta.get(name) for name in ("kind", "role", "settings", "nimg", "radiographs", "terms", "origin")}
+    return {
+        "path": path,
+        "sha256": sha256_file(path),
+        **said,
+        "figures": meta.get("figures", {}),
+        "networks": networks,
+    }
 
 
 def load_weights(path: Path, *, kind: Kind) -> Weights:

@@ -9,7 +9,8 @@ import pytest
 
 from xrarchive.cli.main import main
 
-CONTRACT = ["ingest", "train", "build", "validate", "card", "publish", "show", "check", "status", "doctor", "init"]
+CONTRACT = ["ingest", "train", "build", "validate", "card", "publish"]
+CONTRACT += ["show", "check", "status", "weights", "doctor", "init"]
 HEAVY = ("torch", "numpy", "pyarrow", "datasets", "huggingface_hub", "sklearn", "PIL", "rich", "jinja2")
 
 

@@ -25,8 +25,9 @@ from xrarchive.cli.show import show
 from xrarchive.cli.status import status
 from xrarchive.cli.train import train
 from xrarchive.cli.validate import validate
+from xrarchive.cli.weights import weights
 
-COMMANDS = (ingest, train, build, validate, card, publish, show, check, status, doctor, init)
+COMMANDS = (ingest, train, build, validate, card, publish, show, check, status, weights, doctor, init)
 
 
 class Commands(click.Group):

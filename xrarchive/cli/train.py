@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -75,18 +77,19 @@ def generator(
 
     project = load_project(Path())
     settings = generator_settings(project, preset, _given(assignments, flags))
-    source = _set(project, radiographs)
     if dry_run:
+        planned = radiographs or project.train.radiographs or project.ingest.out
         emit(
             "train-generator-cost",
-            pipeline.estimate_cost(source, settings=settings, devices=devices),
+            pipeline.estimate_cost(planned, settings=settings, devices=devices),
             _show_cost,
             as_json=as_json,
         )
         return
-    with progress("train generator") as on_status:
+    first = os.environ.get("RANK", "0") == "0"  # of the processes of a torchrun, the one that speaks
+    with progress("train generator") if first else contextlib.nullcontext(lambda _: None) as on_status:
         report = pipeline.train_generator(
-            source,
+            _set(project, radiographs),
             out or project.train.generator_out,
             settings=settings,
             init_from=init_from,
@@ -97,7 +100,8 @@ def generator(
             timeout_s=timeout_s,
             on_status=on_status,
         )
-    emit("train-generator", report, _show, as_json=as_json)
+    if first:
+        emit("train-generator", report, _show, as_json=as_json)
 
 
 @train.command(epilog=example("xrarchive train classifier radiographs --role guide --out runs/guide"))
@@ -146,6 +150,18 @@ def _set(project: Project, radiographs: Path | None) -> Any:
 
 def _show(result: Result) -> None:
     fields({name: value for name, value in result.items() if not isinstance(value, dict | list)})
+
+
+def _show_cost(result: Result) -> None:
+    columns = ("px", "batch", "images", "steps", "FLOPs", "memory", "hours", "by")
+    rows = []
+    for stage in result["stages"]:
+        hours = None if stage["seconds"] is None else stage["seconds"] / 3600
+        figures = float(stage["flops"]), f"{stage['memory_bytes'] / 1e9:.2f} GB", hours, stage["seconds_from"]
+        rows.append((stage["px"], stage["batch"], stage["images"], stage["steps"], *figures))
+    table(columns, rows)
+    say("")
+    fields(result["summary"])
 
 
 def _show_classifier(result: Result) -> None:

@@ -69,7 +69,7 @@ class Generator(nn.Module):
         """[N, Z] -> float32 [N, C, px, px]; `alpha` < 1 fades the last block in over the one below."""
         level = level_of(px or self.settings.resolution)
         dtype = torch.promote_types(dtype, latents.dtype) if latents.dtype == torch.float64 else dtype
-        x = self.dense(pixel_norm(latents).to(dtype)).view(len(latents), -1, BASE_PX, BASE_PX)
+        x = self.dense(pixel_norm(latents).to(dtype)).view(-1, self.conv.bias.shape[0], BASE_PX, BASE_PX)
         x = x.contiguous(memory_format=torch.channels_last)
         x = leaky_pixel_norm(x) if self.settings.dense_norm else leaky_relu(x)
         x = leaky_pixel_norm(self.conv(x))
