@@ -141,3 +141,12 @@ def test_widths_halve_with_resolution_and_never_vanish() -> None:
     large = GeneratorSettings(resolution=1024)
     assert [large.width(px) for px in (4, 32, 64, 1024)] == [512, 512, 256, 16]
     assert GeneratorSettings(width_base=16).width(64) == 1
+
+
+def test_the_average_has_its_half_life_but_for_the_start() -> None:
+    settings = GeneratorSettings(averaging_nimg=20_000, averaging_share=0.05)
+    assert settings.decay_at(1_000_000, 32) == pytest.approx(0.5 ** (32 / 20_000))
+    assert settings.decay_at(100_000, 32) == pytest.approx(0.5 ** (32 / 5_000))
+    assert settings.decay_at(32, 32) == pytest.approx(0.5**20)
+    assert GeneratorSettings(averaging_share=0).decay_at(32, 32) == pytest.approx(0.5 ** (32 / 22_000))
+    assert GeneratorSettings(averaging=0.999).decay_at(32, 32) == 0.999

@@ -30,7 +30,8 @@ def generate(
 ) -> Pixels:
     """The images of some latents.
 
-    In float32 an image does not depend on its batch, to one grey level; bf16 differs from float32 by about one on average, by tens in places.
+    In float32 an image does not depend on its batch, to one grey level. In bf16 it is off by less than one grey level
+    on average, by up to 25 in places.
 
     Args:
         generator: Grey, on any device.
@@ -54,7 +55,7 @@ def generate(
     with torch.inference_mode(), kernels_ready(generator, dtype):
         parts = [
             _to_grey_levels(generator(part.to(device), px, alpha, dtype=dtype), generator.settings.black)
-            for part in latents.split(batch)
+            for part in torch.split(latents, batch)
         ]
     return np.concatenate([part.cpu().numpy() for part in parts])
 

@@ -55,6 +55,8 @@ class GeneratorSettings:
         beta2: Adam's second moment decay; the first is 0.
         epsilon: Adam's.
         averaging_nimg: Half-life of the averaged generator, in images.
+        averaging_share: The half-life is at most this share of the images shown so far (Karras et al. 2020, ADA:
+            0.05), so that the average of a short training does not lag behind; 0 = no such limit.
         averaging: Decay of the averaged generator per step, instead of `averaging_nimg`; 0 = by `averaging_nimg`.
         checkpoint_nimg: Radiographs between checkpoints.
         precision: `auto` = bf16 where the device computes in it, else float32; a run records which.
@@ -87,6 +89,7 @@ class GeneratorSettings:
     beta2: float = 0.99
     epsilon: float = 1e-8
     averaging_nimg: int = 22_000
+    averaging_share: float = 0.05
     averaging: float = 0.0
     checkpoint_nimg: int = 10_000
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -107,7 +110,8 @@ class GeneratorSettings:
         )
         _require(min(self.growth_nimg, self.fade_nimg, self.groups) >= 0, "counts must not be negative")
         _require(0 <= self.fade_share <= 1, f"fade_share must lie between 0 and 1, got {self.fade_share}")
-        _require(0 <= self.averaging < 1, f"averaging must lie between 0 and 1, got {self.averaging}")
+        for name in ("averaging", "averaging_share"):
+            _require(0 <= getattr(self, name) < 1, f"{name} must lie between 0 and 1, got {getattr(self, name)}")
         _require(self.black in (-1, 0), f"black must be -1 or 0, got {self.black}")
         for name in ("stage_nimg", "batches"):
             found = getattr(self, name)
@@ -161,6 +165,11 @@ class GeneratorSettings:
     def batch_at(self, stage: int) -> int:
         """Radiographs per step of the stage with this index."""
         return self.batches[stage] if self.batches else self.batch
+
+    def decay_at(self, nimg: int, batch: int) -> float:
+        """How much of the averaged generator stays in the step that brings the images shown to `nimg`."""
+        half_life = min(self.averaging_nimg, self.averaging_share * nimg or self.averaging_nimg)
+        return self.averaging or 0.5 ** (batch / half_life)
 
     def group_of(self, batch: int) -> int:
         """Images in a minibatch standard deviation group of a batch."""

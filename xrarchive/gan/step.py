@@ -85,11 +85,11 @@ def train_step(
     _require_finite(figures_g, "generator", state.nimg)
     state.generator_optimiser.step()
 
-    decay = settings.averaging or 0.5 ** (batch / settings.averaging_nimg)
-    with torch.no_grad():
-        torch._foreach_lerp_(list(state.averaged.parameters()), list(generator.parameters()), 1 - decay)
     state.nimg += batch
     state.steps += 1
+    moved = 1 - settings.decay_at(state.nimg, batch)
+    with torch.no_grad():
+        torch._foreach_lerp_(list(state.averaged.parameters()), list(generator.parameters()), moved)
     return Losses(figures_d[0], figures_g[0], figures_d[1], figures_d[2], figures_d[3], figures_g[1])
 
 
