@@ -5,17 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from faults import SETTINGS, UNMEASURED, World
 
 from xrarchive.gan.runs import Start
 from xrarchive.gan.settings import GeneratorSettings
-from xrarchive.gan.training import TrainingReport, Watch, train_generator
+from xrarchive.gan.training import TrainingReport, train_generator
 from xrarchive.radiographs import RadiographSet, open_set
 
-SETTINGS = GeneratorSettings(
-    resolution=16, nimg=240, start_px=8, latent_size=4, width_max=4, batch=8, checkpoint_nimg=80, averaging=0.999,
-    precision="float32",
-)  # fmt: skip
-UNMEASURED = Watch(metric_nimg=0)  # a KID takes seconds
 Train = Callable[..., TrainingReport]
 
 
@@ -54,3 +50,8 @@ def train(radiographs: RadiographSet, tmp_path: Path) -> Train:
 def straight(radiographs: RadiographSet, tmp_path_factory: pytest.TempPathFactory) -> TrainingReport:
     """The tiny run without any interruption."""
     return train_generator(radiographs, tmp_path_factory.mktemp("straight"), settings=SETTINGS, watch=UNMEASURED)
+
+
+@pytest.fixture(scope="session")
+def world(radiographs: RadiographSet, straight: TrainingReport, tmp_path_factory: pytest.TempPathFactory) -> World:
+    return World(radiographs, tmp_path_factory.mktemp("world"), straight.out)

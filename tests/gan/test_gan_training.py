@@ -25,7 +25,6 @@ from xrarchive.gan.snapshots import load_snapshot
 from xrarchive.gan.state import new_state
 from xrarchive.gan.step import train_step
 from xrarchive.gan.training import TrainingReport, Watch, train_generator
-from xrarchive.pixels import to_planes
 from xrarchive.radiographs import RadiographSet
 from xrarchive.records import Status
 
@@ -223,20 +222,6 @@ def test_a_step_moves_both_networks_and_the_average(
             for new, old in zip(getattr(state, name).parameters(), getattr(fresh, name).parameters(), strict=True)
         ]
         assert sum(moved) > len(moved) // 2, name
-
-
-def test_films_are_shown_as_they_are_never_mirrored(radiographs: RadiographSet, settings: GeneratorSettings) -> None:
-    pixels = radiographs.pixels[:8]
-    np.testing.assert_array_equal(as_shown(pixels, 1.0, settings).numpy(), to_planes(pixels))
-    coarse = to_planes(pixels).reshape(8, 1, 8, 2, 8, 2).mean(axis=(3, 5)).repeat(2, axis=2).repeat(2, axis=3)
-    fading = as_shown(pixels, 0.25, settings).numpy()
-    np.testing.assert_allclose(fading, 0.25 * to_planes(pixels) + 0.75 * coarse, atol=1e-6)
-
-
-def test_a_recipe_for_black_0_and_colour_sees_films_so(radiographs: RadiographSet, settings: GeneratorSettings) -> None:
-    pixels = radiographs.pixels[:8]
-    shown = as_shown(pixels, 1.0, dataclasses.replace(settings, black=0.0, channels=3)).numpy()
-    np.testing.assert_allclose(shown, np.repeat(pixels[:, None] / 255, 3, axis=1), atol=1e-6)
 
 
 def test_training_leaves_the_global_random_state_alone(train: Train) -> None:

@@ -18,6 +18,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from xrarchive.errors import RemoteError
+
 Value = TypeVar("Value")
 _CPU = torch.device("cpu")
 
@@ -58,7 +60,8 @@ class Devices:
         told = torch.stack([figure.detach().float() for figure in figures])
         if self.world > 1:
             flat = torch.cat([*(gradient.flatten() for gradient in gradients), told])
-            dist.all_reduce(flat)
+            with _lost_processes():
+                dist.all_reduce(flat)
             flat /= self.world
             sizes = [gradient.numel() for gradient in gradients]
             *parts, told = torch.split(flat, [*sizes, len(told)])
@@ -72,7 +75,8 @@ class Devices:
         if self.world == 1:
             return flag
         told = torch.tensor([float(flag)], device=self.device)
-        dist.all_reduce(told)
+        with _lost_processes():
+            dist.all_reduce(told)
         return bool(told.item())
 
     def tell(self, value: Value | None) -> Value:
@@ -80,7 +84,8 @@ class Devices:
         if self.world == 1:
             return value  # type: ignore[return-value]
         holder = [value]
-        dist.broadcast_object_list(holder, src=0, device=self.device if self.device.type == "cuda" else None)
+        with _lost_processes():
+            dist.broadcast_object_list(holder, src=0, device=self.device if self.device.type == "cuda" else None)
         return holder[0]  # type: ignore[return-value]
 
     def same_weights(self, *networks: nn.Module) -> bool:
@@ -92,8 +97,26 @@ class Devices:
             for parameter in network.parameters():
                 digest.update(parameter.detach().cpu().contiguous().numpy().tobytes())
         found: list[str | None] = [None] * self.world
-        dist.all_gather_object(found, digest.hexdigest())
+        with _lost_processes():
+            dist.all_gather_object(found, digest.hexdigest())
         return len(set(found)) == 1
+
+
+@contextmanager
+def _lost_processes() -> Iterator[None]:
+    """An exchange that fails says so in words; torch raises a bare RuntimeError.
+
+    Raises:
+        RemoteError: If another process is gone, or did not answer in time.
+    """
+    try:
+        yield
+    except RuntimeError as err:
+        raise RemoteError(
+            f"Another process of this training died or did not answer in time: {str(err).splitlines()[0]}",
+            fix="See what that process said; then run the same command again, it goes on from the newest checkpoint. "
+            "torchrun does so itself with --max-restarts 3.",
+        ) from err
 
 
 @contextmanager
@@ -111,12 +134,29 @@ def open_devices(*, timeout_s: float) -> Iterator[Devices]:
         torch.cuda.set_device(device)
     if world > 1:
         timeout = datetime.timedelta(seconds=timeout_s)
-        dist.init_process_group("nccl" if cuda else "gloo", timeout=timeout)
+        with _lost_processes():
+            store = _fresh_store(timeout)
+            place = {"store": store, "rank": rank, "world_size": world} if store else {}
+            dist.init_process_group("nccl" if cuda else "gloo", timeout=timeout, **place)
     try:
         yield Devices(rank, world, device)
     finally:
         if world > 1:
             dist.destroy_process_group()
+
+
+def _fresh_store(timeout: datetime.timedelta) -> dist.Store | None:
+    """A place of its own to meet at for each start by a torchrun on one machine; None where it is not needed or known.
+
+    torchrun keeps one store through its restarts, where a process finds the address of one that died, tries that until
+    the timeout and fails (pytorch#135712). On many machines their counts of restarts differ, so that it must be told:
+    TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1, as scripts/train.slurm does.
+    """
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True" or os.environ.get("GROUP_WORLD_SIZE") != "1":
+        return None
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = dist.TCPStore(address, port, is_master=False, timeout=timeout)
+    return dist.PrefixStore(f"start {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
 
 
 def computes_bfloat16(device: torch.device) -> bool:

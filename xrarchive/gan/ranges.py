@@ -1,4 +1,4 @@
-"""Networks that speak [0, 1] turned into the same networks that speak [-1, 1], and back.
+"""Networks that speak [0, 1] turned into the same networks that speak [-1, 1], and back; and colour into grey.
 
 Only the layers that touch pixels change: both are 1x1 convolutions, so that a change of range is a change of weights.
 """
@@ -9,6 +9,7 @@ import copy
 import dataclasses
 
 import torch
+from torch import nn
 
 from xrarchive.gan.networks import Discriminator, Generator
 
@@ -26,6 +27,20 @@ def native(generator: Generator, discriminator: Discriminator) -> None:
     """Turn weights for [-1, 1] into weights for the networks' own `black`, in place."""
     if generator.settings.black == 0:
         _rescale(generator, discriminator, scale=0.5, shift=0.5)
+
+
+@torch.no_grad()
+def grey(generator: Generator) -> Generator:
+    """The generator itself if it is grey, else a copy whose images are the mean over channels."""
+    if generator.settings.channels == 1:
+        return generator
+    made = copy.deepcopy(generator)
+    for layer in made.to_image:
+        for name in ("weight", "bias"):
+            mean = getattr(layer, name).mean(dim=0, keepdim=True)
+            setattr(layer, name, nn.Parameter(mean, requires_grad=False))
+    made.settings = dataclasses.replace(generator.settings, channels=1)
+    return made
 
 
 @torch.no_grad()

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from xrarchive.errors import InputDataError, PlanChangedError
-from xrarchive.files import read_json, sha256_file, write_json
+from xrarchive.files import dump_json, read_json, sha256_bytes, sha256_file
 from xrarchive.gan.checkpoints import load_newest
 from xrarchive.gan.devices import Devices, computes_bfloat16
 from xrarchive.gan.ranges import native
@@ -27,13 +28,14 @@ from xrarchive.gan.schedule import resolved_growth
 from xrarchive.gan.settings import GeneratorSettings
 from xrarchive.gan.state import TrainingState
 from xrarchive.radiographs import RadiographSet
-from xrarchive.weights import load_into, load_weights, without_prefix
+from xrarchive.weights import load_weights, without_prefix
 
 RUN_NAME = "run.json"
 SNAPSHOT_NAME = "generator.safetensors"
 BEST_NAME = "best.safetensors"
 
 logger = logging.getLogger(__name__)
+Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -56,20 +58,21 @@ class Start:
 
 def claim_run(
     out: Path, radiographs: RadiographSet, settings: GeneratorSettings, start: Start, devices: Devices
-) -> GeneratorSettings:
-    """Record a new run, or check that a recorded one is meant; only `nimg` may have been raised.
+) -> tuple[GeneratorSettings, Record]:
+    """Describe a new run, or check that a recorded one is meant; only `nimg` may have been raised.
 
     Returns:
-        The settings with growth and precision written out, which a run keeps wherever it is continued.
+        The settings with growth and precision written out, which a run keeps wherever it is continued; and the content
+        of run.json, to be written once the weights are there.
 
     Raises:
         PlanChangedError: If `out` holds a run of other settings, radiographs or start, naming each difference.
         InputDataError: If the start is no snapshot or run.
     """
     path = out / RUN_NAME
-    found = read_json(path, what="run record", fix=f"Choose another folder than {out}.") if path.exists() else None
-    settings = _resolve(settings, found, devices)
-    wanted: dict[str, Any] = {
+    found = _read(path) if path.exists() else None
+    settings = _resolve(settings, found, start, devices)
+    wanted: Record = {
         "settings": dataclasses.asdict(settings),
         "radiographs_sha256": radiographs.sha256,
         "start": _describe(start, found),
@@ -79,54 +82,100 @@ def claim_run(
     if found:
         _require_same(out, found, wanted)
         _tell_environment(out, found.get("environment"), wanted["environment"])
-    write_json(path, wanted)
-    return settings
+    return settings, wanted
 
 
-def begin(state: TrainingState, start: Start) -> None:
+def begin(state: TrainingState, settings: GeneratorSettings, start: Start, record: Record) -> None:
     """Fill fresh networks from where the run starts.
 
+    Args:
+        state: Fresh.
+        settings: The run's.
+        start: Where it starts.
+        record: The content of its run.json.
+
     Raises:
-        InputDataError: If the weights are of other shapes than the settings ask for.
+        InputDataError: If the weights are of other shapes than the settings ask for, the run left has shown `nimg`
+            images already, or the run was recorded with a start that is not given.
     """
     if start.fork is not None:
         try:
             found = load_newest(start.fork, state)
         except RuntimeError as err:
-            raise InputDataError(
-                f"{start.fork} holds networks of other shapes: {str(err).splitlines()[-1].strip()}",
-                fix="A fork keeps resolution, widths, channels and latent_size of the run it leaves.",
-                path=start.fork,
-            ) from err
+            raise _misfit(start.fork, err) from err
         if not found:
             raise _no_run(start.fork)
+        if state.nimg >= settings.nimg:
+            raise InputDataError(
+                f"{start.fork} has shown {state.nimg} images, this run is to end at {settings.nimg}.",
+                fix=f"Give a --nimg above {state.nimg}.",
+                path=start.fork,
+            )
     elif start.init_from is not None:
         _load_networks(state, start.init_from)
+    elif record["start"]:
+        option = "--" + next(iter(record["start"])).replace("_", "-")
+        raise InputDataError(
+            f"The run was begun with {option} and holds no intact checkpoint.",
+            fix=f"Give {option} again, or another --out.",
+        )
 
 
 def _load_networks(state: TrainingState, path: Path) -> None:
     tensors = load_weights(path, kind="generator").tensors
-    load_into(state.generator, without_prefix("generator", tensors), path=path)
+    _load(state.generator, without_prefix("generator", tensors), path)
     judging = without_prefix("discriminator", tensors)
     if judging:
-        load_into(state.discriminator, judging, path=path)
+        _load(state.discriminator, judging, path)
     else:
         logger.warning("%s holds no discriminator: a fresh one starts against its generator", path)
     native(state.generator, state.discriminator)
     state.averaged.load_state_dict(state.generator.state_dict())
 
 
-def _resolve(settings: GeneratorSettings, found: Any, devices: Devices) -> GeneratorSettings:
+def _load(network: nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> None:
+    try:
+        network.load_state_dict(tensors, strict=True)
+    except RuntimeError as err:
+        raise _misfit(path, err) from err
+
+
+def _misfit(path: Path, err: RuntimeError) -> InputDataError:
+    return InputDataError(
+        f"{path} holds networks of other shapes than these settings ask for: {str(err).splitlines()[-1].strip()}",
+        fix="Give the resolution, channels, latent_size, width_max and width_base it was trained with.",
+        path=path,
+    )
+
+
+def _read(path: Path) -> Record:
+    found = read_json(path, what="run record", fix=f"Choose another folder than {path.parent}.")
+    if not isinstance(found, dict) or not isinstance(found.get("settings"), dict):
+        raise InputDataError(
+            f"{path} is not the record of a generator's training.",
+            fix=f"Choose another folder than {path.parent}.",
+            path=path,
+        )
+    return found
+
+
+def _resolve(settings: GeneratorSettings, found: Record | None, start: Start, devices: Devices) -> GeneratorSettings:
     recorded = found["settings"] if found else {}
     precision = settings.precision
     if precision == "auto":
         precision = recorded.get("precision") or ("bfloat16" if computes_bfloat16(devices.device) else "float32")
+    if settings.stage_nimg:  # which decides growth
+        return dataclasses.replace(settings, precision=precision)
+    if not found and start.fork is not None and (start.fork / RUN_NAME).is_file():
+        recorded = _read(start.fork / RUN_NAME)["settings"]  # a fork with a higher nimg does not shrink again
     growth = settings.growth_nimg or recorded.get("growth_nimg") or resolved_growth(settings)
+    if growth >= settings.nimg and not settings.growth_nimg:
+        growth = resolved_growth(settings)
     return dataclasses.replace(settings, growth_nimg=growth, precision=precision)
 
 
-def _describe(start: Start, found: Any) -> dict[str, Any] | None:
-    """The start by content. A forked run may have gone on since, so that what was recorded stands."""
+def _describe(start: Start, found: Record | None) -> Record | None:
+    """The start by content; a forked run by what stays when it goes on."""
     before = (found or {}).get("start")
     if start.init_from is not None:
         if not start.init_from.is_file():
@@ -135,11 +184,12 @@ def _describe(start: Start, found: Any) -> dict[str, Any] | None:
             )
         return {"init_from": sha256_file(start.init_from)}
     if start.fork is not None:
-        if before and "fork" in before:
-            return dict(before)
         if not (start.fork / RUN_NAME).is_file():
+            if before and "fork" in before:
+                return dict(before)  # it has been removed since
             raise _no_run(start.fork)
-        return {"fork": sha256_file(start.fork / RUN_NAME)}
+        left = _flat(_read(start.fork / RUN_NAME))
+        return {"fork": sha256_bytes(dump_json({key: left[key] for key in left if key != "nimg"}))}
     return dict(before) if before else None  # the same run goes on without naming its start again
 
 
@@ -151,7 +201,7 @@ def _no_run(path: Path) -> InputDataError:
     )
 
 
-def _environment(devices: Devices) -> dict[str, Any]:
+def _environment(devices: Devices) -> Record:
     """What may change the last bits of a result, besides the settings."""
     cuda = devices.device.type == "cuda"
     return {
@@ -164,14 +214,14 @@ def _environment(devices: Devices) -> dict[str, Any]:
     }
 
 
-def _tell_environment(out: Path, before: dict[str, Any] | None, after: dict[str, Any]) -> None:
-    changed = [f"{key}: {(before or {}).get(key)} -> {value}" for key, value in after.items()]
-    changed = [line for line, key in zip(changed, after, strict=True) if (before or {}).get(key) != after[key]]
+def _tell_environment(out: Path, before: Record | None, after: Record) -> None:
+    old = before or {}
+    changed = [f"{key}: {old.get(key)} -> {value}" for key, value in after.items() if old.get(key) != value]
     if changed:
         logger.warning("%s goes on in another environment (%s): equal to the last bit no more", out, "; ".join(changed))
 
 
-def _require_same(out: Path, before: dict[str, Any], after: dict[str, Any]) -> None:
+def _require_same(out: Path, before: Record, after: Record) -> None:
     old, new = _flat(before), _flat(after)
     changed = [
         f"{key}: {old.get(key)} -> {value}"
@@ -187,7 +237,5 @@ def _require_same(out: Path, before: dict[str, Any], after: dict[str, Any]) -> N
         )
 
 
-def _flat(record: dict[str, Any]) -> dict[str, Any]:
-    settings = record.get("settings")
-    rest = {key: record.get(key) for key in ("radiographs_sha256", "start")}
-    return {**(settings if isinstance(settings, dict) else {}), **rest}
+def _flat(record: Record) -> Record:
+    return {**record["settings"], **{key: record.get(key) for key in ("radiographs_sha256", "start")}}

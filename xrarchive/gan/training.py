@@ -20,16 +20,16 @@ import numpy as np
 import numpy.typing as npt
 
 from xrarchive.errors import DamageError, InputDataError, storage_errors
-from xrarchive.files import atomic_path, locked
+from xrarchive.files import atomic_path, locked, write_json
 from xrarchive.gan.checkpoints import load_newest, save_checkpoint
 from xrarchive.gan.devices import Devices, open_devices, with_precision
 from xrarchive.gan.draws import batch_of, fixed_latents
 from xrarchive.gan.health import SATURATED_GAP, feature_variance
 from xrarchive.gan.loading import load_batch
 from xrarchive.gan.monitor import Monitor, Tick, peak_memory_bytes
-from xrarchive.gan.ranges import signed
+from xrarchive.gan.ranges import grey, signed
 from xrarchive.gan.realism import HeldOut, kid_to_radiographs, reference_features
-from xrarchive.gan.runs import BEST_NAME, SNAPSHOT_NAME, Start, begin, claim_run
+from xrarchive.gan.runs import BEST_NAME, RUN_NAME, SNAPSHOT_NAME, Start, begin, claim_run
 from xrarchive.gan.sampling import generate
 from xrarchive.gan.schedule import Stage, stage_at, stages
 from xrarchive.gan.settings import GeneratorSettings
@@ -114,22 +114,27 @@ def train_generator(
         PlanChangedError: If `out` holds a run of other settings, radiographs or start.
         LockedError, StorageError: If `out` cannot be written.
         DamageError: If processes hold different weights.
+        RemoteError: If another process of the torchrun died or did not answer in time.
     """
     rows = radiographs.rows(*TRAINING_SPLITS)
     with open_devices(timeout_s=timeout_s) as devices:
         _require_usable(radiographs, rows, settings, devices.world)
         keep_heap()
         with locked(out) if devices.first else contextlib.nullcontext(), storage_errors(out):
-            settings = devices.tell(claim_run(out, radiographs, settings, start, devices) if devices.first else None)
+            claim = claim_run(out, radiographs, settings, start, devices) if devices.first else None
+            settings, record = devices.tell(claim)
             devices = with_precision(devices, settings.precision)
             state = new_state(settings, devices.device)
-            if load_newest(out, state, settings):
+            resumed = load_newest(out, state, settings)
+            if resumed:
                 logger.info("resumed %s at %d images", out, state.nimg)
             else:
-                begin(state, start)
-                if devices.first and start != Start():
-                    save_checkpoint(out, state, settings)
+                begin(state, settings, start, record)
             _require_agreement(devices, state)
+            if devices.first:
+                write_json(out / RUN_NAME, record)
+                if not resumed and (start != Start() or on_nan == "rollback"):
+                    save_checkpoint(out, state, settings)
             run = _Run(radiographs, rows, out, settings, watch, devices, on_nan, on_status)
             started_s, started_nimg = time.monotonic(), state.nimg
             _train(run, state)
@@ -160,32 +165,31 @@ def _train(run: _Run, state: TrainingState) -> None:
     settings, devices, watch = run.settings, run.devices, run.watch
     monitor = _open_monitor(run, state) if devices.first else None
     films = _held_out(run, monitor) if monitor and watch.metric_nimg else None
-    stage, _ = stage_at(settings, max(state.nimg - 1, 0))
     saved_nimg = state.nimg
     with stop_requests() as stop:
         while state.nimg < settings.nimg:
-            previous, before = stage, state.nimg
-            stage, alpha = stage_at(settings, state.nimg)
-            if stage != previous and monitor:
-                _write_stage_grid(run, state, previous)
+            before = state.nimg
+            stage, alpha = stage_at(settings, before)
             try:
                 losses = _step(run, state, stage, alpha)
             except NotFiniteError as err:
                 saved_nimg = _roll_back(run, state, err)
-                stage, _ = stage_at(settings, max(saved_nimg - 1, 0))
                 if monitor:
                     monitor.rewind(saved_nimg)
                 continue
-            run.losses.append(losses)
             run.on_status(_status(state, settings, stage, alpha, losses))
             ending = state.nimg >= settings.nimg
             stopping = devices.any(bool(stop))
-            if monitor and (_due(before, state.nimg, watch.tick_nimg) or ending):
-                _tick(monitor, run, state, stage, alpha)
+            if monitor:
+                run.losses.append(losses)
+                if _due(before, state.nimg, watch.tick_nimg) or ending:
+                    _tick(monitor, run, state, stage, alpha)
+                if ending or stage_at(settings, state.nimg)[0] != stage:
+                    _write_stage_grid(run, state, stage)
             measuring = stage.px == settings.resolution and _metric_due(before, state.nimg, watch, ending)
-            if monitor and films and measuring:
-                _measure(monitor, run, state, films)
-            if state.nimg - saved_nimg >= settings.checkpoint_nimg or ending or stopping:
+            # A checkpoint goes with the best snapshot, so that no rollback leads to before it.
+            best = measuring and devices.any(_measure(monitor, run, state, films) if monitor and films else False)
+            if state.nimg - saved_nimg >= settings.checkpoint_nimg or ending or stopping or best:
                 _require_agreement(devices, state)
                 if devices.first:
                     save_checkpoint(run.out, state, settings)
@@ -195,7 +199,6 @@ def _train(run: _Run, state: TrainingState) -> None:
                 logger.info("stopped at %d images; the same command goes on from there", state.nimg)
                 break
     if monitor:
-        _write_stage_grid(run, state, stage)
         monitor.close()
 
 
@@ -278,16 +281,18 @@ def _held_out(run: _Run, monitor: Monitor) -> HeldOut | None:
     return films
 
 
-def _measure(monitor: Monitor, run: _Run, state: TrainingState, films: HeldOut) -> None:
-    """KID of the averaged generator to held-out films; the best snapshot so far is kept."""
+def _measure(monitor: Monitor, run: _Run, state: TrainingState, films: HeldOut) -> bool:
+    """KID of the averaged generator to held-out films; the best snapshot so far is kept. Whether it is this one."""
     images = _images(run, state, METRIC_IMAGES, run.settings.resolution, 1.0)
-    if monitor.measured(state.nimg, kid_to_radiographs(images, films.features, patients=films.patients)):
+    best = monitor.measured(state.nimg, kid_to_radiographs(images, films.features, patients=films.patients))
+    if best:
         _save_snapshot(run.out / BEST_NAME, state, run)
+    return best
 
 
 def _images(run: _Run, state: TrainingState, count: int, px: int, alpha: float) -> Pixels:
     latents = fixed_latents(run.settings, count)
-    return generate(state.averaged, latents, px=px, alpha=alpha, dtype=run.devices.dtype)
+    return generate(grey(state.averaged), latents, px=px, alpha=alpha, dtype=run.devices.dtype)
 
 
 def _save_snapshot(path: Path, state: TrainingState, run: _Run) -> str:
