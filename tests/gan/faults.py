@@ -439,7 +439,7 @@ def dead_ranks(world: World, count: int, rng: random.Random) -> Tally:
         with torchrun(*befallen(world, out, "SIGKILL", rank=rank, nimg=nimg, timeout_s=60), restarts=3) as job:
             told, _unused = job.communicate()
         name = f"rank {rank} at {nimg} images"
-        if job.returncode or "Signal 9 (SIGKILL)" not in told:
+        if job.returncode or "exitcode: -9" not in told:
             tally.misses.append(f"{name}: torchrun ended with {job.returncode}: {told[-2000:]}")
         _count(tally, world, out, expected, name)
     return tally
@@ -457,21 +457,31 @@ def frozen_ranks(world: World, count: int, rng: random.Random) -> Tally:
                 SETTINGS.batch * rng.randint(1, STEPS - 1),
             )
             jobs.append((out, torchrun(*befallen(world, out, "SIGSTOP", rank=rank, nimg=nimg, timeout_s=timeout_s))))
-        for out, job in jobs:
-            try:
-                job.communicate(timeout=timeout_s + _LATE_S)
-            except subprocess.TimeoutExpired:
-                os.killpg(job.pid, signal.SIGKILL)
-                tally.misses.append(f"{out.name}: torchrun hangs")
-            frozen_s = time.time() - float((out / "befallen").read_text())
-            longest = max(longest, frozen_s)
-            if not job.returncode or (out / "generator.safetensors").exists():
-                tally.misses.append(f"{out.name}: torchrun ended with {job.returncode}")
+        for out, seconds, ended in _ends(jobs, timeout_s + _LATE_S):
+            longest = max(longest, seconds)
+            if not ended or (out / "generator.safetensors").exists():
+                tally.misses.append(f"{out.name}: torchrun ended with {ended} after {seconds:.0f} s")
             if any(together(2, lambda: train(world, out))):  # noqa: B023 - it is forked at once
                 tally.misses.append(f"{out.name}: the same command did not finish it")
             _count(tally, world, out, expected, out.name)
     tally.detail = f"Timeout {timeout_s:.0f} s; the last job ended {longest:.0f} s after it froze."
     return tally
+
+
+def _ends(jobs: list[tuple[Path, subprocess.Popen[str]]], late_s: float) -> list[tuple[Path, float, int | None]]:
+    """When and how jobs ended, in seconds after they froze; None for one that hangs, which is killed."""
+    ends: dict[Path, tuple[float, int | None]] = {}
+    while len(ends) < len(jobs):
+        for out, job in jobs:
+            frozen = out / "befallen"
+            seconds = time.time() - frozen.stat().st_mtime if frozen.exists() else 0.0
+            if out not in ends and (job.poll() is not None or seconds > late_s):
+                ends[out] = seconds, job.poll()
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(job.pid, signal.SIGKILL)
+                job.communicate()
+        time.sleep(0.05)
+    return [(out, *ends[out]) for out, _ in jobs]
 
 
 def pair(world: World) -> tuple[str, str]:
@@ -525,7 +535,7 @@ def main(radiographs: Path, out: Path, fault: str, rank: int, nimg: int, timeout
 
     def on_status(status: Status) -> None:
         if fault and chosen and status.done >= nimg:
-            (out / "befallen").write_text(str(time.time()))
+            (out / "befallen").touch()
             os.kill(os.getpid(), getattr(signal, fault))
 
     train(world, out, on_status=on_status, timeout_s=timeout_s)

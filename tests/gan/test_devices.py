@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,14 +13,14 @@ from faults import World, pair, result, spoiled_gradient, start_command, togethe
 from torch import Tensor
 
 from xrarchive.errors import DamageError, InputDataError, RemoteError
-from xrarchive.gan import training
+from xrarchive.gan import step, training
 from xrarchive.gan.devices import Devices, open_devices
-from xrarchive.gan.draws import batch_of
+from xrarchive.gan.draws import batch_of, draw_mix
 from xrarchive.gan.loading import load_batch
 from xrarchive.gan.runs import RUN_NAME
 from xrarchive.gan.schedule import stage_at
 from xrarchive.gan.settings import PRESETS, GeneratorSettings
-from xrarchive.gan.state import new_state
+from xrarchive.gan.state import TrainingState, new_state
 from xrarchive.gan.step import train_step
 from xrarchive.radiographs import RadiographSet
 from xrarchive.records import Status
@@ -31,7 +32,8 @@ Figures = dict[str, Tensor]
 def steps_of(radiographs: RadiographSet, settings: GeneratorSettings, path: Path, *, double: bool) -> None:
     """`COMPARED_STEPS` steps of this process and the others; the first one writes losses and weights to `path`."""
     if double:  # the networks answer in float32, whatever they compute in
-        torch.Tensor.float = torch.Tensor.double  # type: ignore[assignment]
+        torch.Tensor.float = torch.Tensor.double  # type: ignore[method-assign]
+        step.draw_mix = lambda *place, **retry: draw_mix(*place, **retry).double()  # type: ignore[attr-defined]
     with open_devices(timeout_s=60) as devices:
         devices = dataclasses.replace(devices, dtype=torch.float64 if double else torch.float32)
         state, rows, losses = new_state(settings), radiographs.rows("train"), []
@@ -69,8 +71,8 @@ def compare_world_sizes(
 
 @pytest.mark.parametrize("size", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_world_sizes_agree_in_float32(radiographs: RadiographSet, tmp_path: Path, size: int) -> None:
-    """At the first stage: 7e-7 measured. Beyond it a feature that falls on the other side of leaky ReLU's kink makes
-    two runs part by 1e-3, which is no fault of the exchange: see the test in float64.
+    """At the first stage: 6e-7 measured. Once it grows, a feature that falls on the other side of leaky ReLU's kink makes
+    any two float32 runs part, by 1e-2 in the losses. That is no fault of the exchange: see the test in float64, 6e-14.
     """
     settings = GeneratorSettings(**{**PRESETS["tiny"], "batch": 16, "nimg": 4_000})  # type: ignore[arg-type]
     assert stage_at(settings, 16 * COMPARED_STEPS)[0].px == settings.start_px
@@ -152,20 +154,21 @@ def test_a_batch_that_cannot_be_shared_out_is_refused(world: World, tmp_path: Pa
 
 def test_processes_that_hold_different_weights_are_stopped(world: World, tmp_path: Path) -> None:
     def differing() -> None:
-        made = training.new_state  # type: ignore[attr-defined]
+        made: Any = training.new_state  # type: ignore[attr-defined]
 
-        def new_state(*arguments: object) -> object:
+        def new_state(*arguments: Any) -> TrainingState:
             state = made(*arguments)
             if os.environ["RANK"] == "1":
                 state.generator.conv.weight.data[0, 0, 0, 0] += 1e-6
-            return state
+            return state  # type: ignore[no-any-return]
 
-        training.new_state = new_state  # type: ignore[attr-defined]
+        training.new_state = new_state  # type: ignore[attr-defined,assignment]
         train(world, tmp_path / "run")
 
     assert together(2, differing) == [DamageError.code] * 2
 
 
+@pytest.mark.slow
 def test_nan_on_one_process_stops_both_at_the_same_step(world: World, tmp_path: Path) -> None:
     def spoiled() -> None:
         here = {15} if os.environ["RANK"] == "1" else set[int]()

@@ -18,7 +18,14 @@ GRADIENT_COSINE = 0.99
 
 
 def one_step(loss: str, dtype: torch.dtype) -> tuple[TrainingState, Losses]:
-    settings = GeneratorSettings(resolution=32, start_px=32, width_max=32, batch=16, loss=loss)  # type: ignore[arg-type]
+    settings = GeneratorSettings(
+        resolution=32,
+        start_px=32,
+        width_max=32,
+        batch=16,
+        learning_rate=1e-3,
+        loss=loss,  # type: ignore[arg-type]
+    )
     state = new_state(settings)
     real = torch.rand(16, 1, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
     losses = train_step(state, settings, real, batch=16, alpha=0.5, devices=Devices(dtype=dtype))

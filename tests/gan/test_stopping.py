@@ -9,12 +9,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import pytest
 from faults import World, forked, result, start_command, wait
 
 from xrarchive.cli.main import main
 from xrarchive.gan import stopping, training
+from xrarchive.gan.settings import GeneratorSettings
+from xrarchive.gan.state import TrainingState
 from xrarchive.gan.stopping import SIGNALS, stop_requests
 
 Handled = list[int]
@@ -62,7 +65,7 @@ def test_a_second_signal_acts_at_once(handled: Handled, monkeypatch: pytest.Monk
 
 def test_an_error_is_not_hidden_by_the_signal(handled: Handled) -> None:
     with pytest.raises(ZeroDivisionError), stop_requests():
-        raise ZeroDivisionError(signal.raise_signal(signal.SIGTERM))
+        raise ZeroDivisionError(signal.raise_signal(signal.SIGTERM))  # type: ignore[func-returns-value]
     assert handled == []
 
 
@@ -98,7 +101,7 @@ def signal_after(step: int, *numbers: int) -> None:
     """Have `train_step` send signals to its own process after its `step`th call."""
     train_step, calls = training.train_step, iter(range(1, 1_000_000))  # type: ignore[attr-defined]
 
-    def signalled(*arguments: object, **options: object) -> object:
+    def signalled(*arguments: Any, **options: Any) -> Any:
         losses = train_step(*arguments, **options)
         if next(calls) == step:
             for number in numbers:
@@ -110,7 +113,11 @@ def signal_after(step: int, *numbers: int) -> None:
 
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138)],
+    [
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+        (signal.SIGTERM, 143),
+        pytest.param(signal.SIGUSR1, 138, marks=pytest.mark.slow),
+    ],
     ids=["INT", "TERM", "USR1"],
 )
 def test_a_stopped_command_saves_at_that_very_step_and_goes_on(
@@ -133,8 +140,8 @@ def test_a_second_signal_ends_the_command_without_saving(world: World, tmp_path:
         signal_after(13, signal.SIGTERM)
         saved = training.save_checkpoint  # type: ignore[attr-defined]
 
-        def interrupted(run: Path, state: object, settings: object) -> object:
-            if getattr(state, "nimg", 0) == 104:
+        def interrupted(run: Path, state: TrainingState, settings: GeneratorSettings) -> Path:
+            if state.nimg == 104:
                 os.kill(os.getpid(), signal.SIGTERM)
             return saved(run, state, settings)
 

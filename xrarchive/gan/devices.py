@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -136,7 +136,7 @@ def open_devices(*, timeout_s: float) -> Iterator[Devices]:
         timeout = datetime.timedelta(seconds=timeout_s)
         with _lost_processes():
             store = _fresh_store(timeout)
-            place = {"store": store, "rank": rank, "world_size": world} if store else {}
+            place: dict[str, Any] = {"store": store, "rank": rank, "world_size": world} if store else {}
             dist.init_process_group("nccl" if cuda else "gloo", timeout=timeout, **place)
     try:
         yield Devices(rank, world, device)
@@ -145,7 +145,7 @@ def open_devices(*, timeout_s: float) -> Iterator[Devices]:
             dist.destroy_process_group()
 
 
-def _fresh_store(timeout: datetime.timedelta) -> dist.Store | None:
+def _fresh_store(timeout: datetime.timedelta) -> Any:
     """A place of its own to meet at for each start by a torchrun on one machine; None where it is not needed or known.
 
     torchrun keeps one store through its restarts, where a process finds the address of one that died, tries that until
@@ -155,8 +155,9 @@ def _fresh_store(timeout: datetime.timedelta) -> dist.Store | None:
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True" or os.environ.get("GROUP_WORLD_SIZE") != "1":
         return None
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    store = dist.TCPStore(address, port, is_master=False, timeout=timeout)
-    return dist.PrefixStore(f"start {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+    store = dist.TCPStore(address, port, is_master=False, timeout=timeout)  # type: ignore[attr-defined]
+    start = f"start {os.environ['TORCHELASTIC_RESTART_COUNT']}"
+    return dist.PrefixStore(start, store)  # type: ignore[attr-defined]
 
 
 def computes_bfloat16(device: torch.device) -> bool:
