@@ -53,7 +53,7 @@ _PHASES = ("starting", "8 px", "16 px fading", "16 px", "saving")
 _NEW_MOUNTS = 0x0002_0000  # CLONE_NEWNS
 _PRIVATE = 0x0004_4000  # MS_REC | MS_PRIVATE
 _TMPFS_BYTES = 1 << 20
-_LATE_S = 60.0
+_LATE_S = 120.0  # a busy machine, and 5 s in which torchrun waits for a process that cannot answer
 
 
 @dataclass(frozen=True)
@@ -451,11 +451,8 @@ def frozen_ranks(world: World, count: int, rng: random.Random) -> Tally:
     while tally.count < count:
         jobs = []
         for index in range(tally.count, min(tally.count + at_once, count)):
-            out, rank, nimg = (
-                world.folder / f"frozen-{index}",
-                rng.randrange(2),
-                SETTINGS.batch * rng.randint(1, STEPS - 1),
-            )
+            out = world.folder / f"frozen-{index}"
+            rank, nimg = rng.randrange(2), SETTINGS.batch * rng.randint(1, STEPS - 1)
             jobs.append((out, torchrun(*befallen(world, out, "SIGSTOP", rank=rank, nimg=nimg, timeout_s=timeout_s))))
         for out, seconds, ended in _ends(jobs, timeout_s + _LATE_S):
             longest = max(longest, seconds)

@@ -71,7 +71,7 @@ def compare_world_sizes(
 
 @pytest.mark.parametrize("size", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_world_sizes_agree_in_float32(radiographs: RadiographSet, tmp_path: Path, size: int) -> None:
-    """At the first stage: 6e-7 measured. Once it grows, a feature that falls on the other side of leaky ReLU's kink makes
+    """At the first stage: 6e-7 measured. Once it grows, a feature on the other side of leaky ReLU's kink makes
     any two float32 runs part, by 1e-2 in the losses. That is no fault of the exchange: see the test in float64, 6e-14.
     """
     settings = GeneratorSettings(**{**PRESETS["tiny"], "batch": 16, "nimg": 4_000})  # type: ignore[arg-type]
