@@ -89,7 +89,7 @@ def tiny_generator(tiny_set: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="session")
 def train_tiny(tiny_set: Path) -> Callable[..., Path]:
-    """Trains a classifier on the tiny set in about a second: `train_tiny(out, role, **settings)`."""
+    """Trains a classifier on the tiny set in about a second: `train_tiny(out, role, guide=run, **settings)`."""
     from xrarchive.classifier.settings import ClassifierSettings
     from xrarchive.classifier.training import train_classifier
     from xrarchive.radiographs import open_set
@@ -97,9 +97,9 @@ def train_tiny(tiny_set: Path) -> Callable[..., Path]:
     values = {"members": 1, "width": 4, "epochs": 20, "batch": 8, "learning_rate": 1e-2, "folds": 2, "shift": 0.03}
     values |= {"specificity": 0.6, "min_positives": 8}
 
-    def train(out: Path, role: Role, **changes: object) -> Path:
+    def train(out: Path, role: Role, *, guide: Path | None = None, **changes: object) -> Path:
         settings = ClassifierSettings(**(values | changes))  # type: ignore[arg-type]
-        return train_classifier(open_set(tiny_set), out, role=role, settings=settings).weights
+        return train_classifier(open_set(tiny_set), out, role=role, settings=settings, guide=guide).weights
 
     return train
 
@@ -111,9 +111,15 @@ def tiny_guide(train_tiny: Callable[..., Path], tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture(scope="session")
-def tiny_judge(train_tiny: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A judge.safetensors of 16 px that shares no patient with the tiny guide."""
-    return train_tiny(tmp_path_factory.mktemp("judge"), "judge")
+def tiny_judge(train_tiny: Callable[..., Path], tiny_guide: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A judge.safetensors of 16 px that shares no patient with the tiny guide and is paired with it."""
+    return train_tiny(tmp_path_factory.mktemp("judge"), "judge", guide=tiny_guide.parent)
+
+
+@pytest.fixture(scope="session")
+def tiny_referee(train_tiny: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A referee.safetensors of 16 px, of the judge's patients."""
+    return train_tiny(tmp_path_factory.mktemp("referee"), "referee")
 
 
 @pytest.fixture

@@ -1,14 +1,17 @@
 """Kill builds again and again at random moments and run the same command until it ends; tells what it saw as JSON.
 
-Run as `python kill_builds.py REFERENCE OUT KILLS GENERATOR GUIDE JUDGE`. REFERENCE is the archive of an undisturbed
-build. A build takes a tenth of a second and the imports several seconds, so that children are forked after the imports;
-this process never runs a network itself, and so has no threads that a fork would lose.
+    python tests/kill_builds.py --kills 200                             # trains tiny weights first
+    python tests/kill_builds.py --weights GENERATOR GUIDE JUDGE --out DIR
+
+A build takes half a second and the imports several seconds, so that children are forked after the imports; this process
+never runs a network itself, and so has no threads that a fork would lose.
 
 A moment is a number of files to wait for and then up to 30 ms more: kills fall everywhere, on a busy machine too.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
 import os
@@ -16,28 +19,44 @@ import random
 import shutil
 import signal
 import sys
+import tempfile
 import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 
-from tiny_build import archive_bytes, build_tiny
+from tiny_build import archive_bytes, build_tiny, train_weights
 
 from xrarchive.archive.reader import check_archive
+from xrarchive.files import sha256_file
 
 FILES_MORE_AT_MOST = 6
 DELAY_AT_MOST_S = 0.03
 HUNG_S = 60
 
 
-def start_build(out: Path, weights: dict[str, Path]) -> int:
+def forked(job: Callable[[], object]) -> int:
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            build_tiny(out, weights)
+            job()
             code = 0
+        except BaseException:
+            traceback.print_exc()
         finally:
+            sys.stderr.flush()
             os._exit(code)
     return child
+
+
+def start_build(out: Path, weights: dict[str, Path]) -> int:
+    return forked(lambda: build_tiny(out, weights))
+
+
+def done(child: int) -> None:
+    _, status = os.waitpid(child, 0)
+    assert status == 0, f"a child failed with status {status}"
 
 
 def ended(child: int) -> bool:
@@ -74,17 +93,24 @@ def state(out: Path) -> str:
 
 def finish(out: Path, weights: dict[str, Path], wanted: dict[str, bytes]) -> None:
     """Run the command once more, undisturbed, and compare every byte."""
-    child = start_build(out, weights)
-    _, status = os.waitpid(child, 0)
-    assert status == 0, f"the build failed with status {status}"
+    done(start_build(out, weights))
     assert archive_bytes(out) == wanted, "the archive differs from the undisturbed one"
     shutil.rmtree(out)
 
 
-def main(reference: Path, out: Path, kills: int, weights: dict[str, Path]) -> dict[str, object]:
+def make_weights(folder: Path) -> dict[str, Path]:
+    """Weights of the tiny world, trained in a process of their own."""
+    done(forked(lambda: train_weights(folder)))
+    return {role: folder / role / f"{role}.safetensors" for role in ("generator", "guide", "judge")}
+
+
+def kill_builds(folder: Path, weights: dict[str, Path], kills: int, rng: random.Random) -> dict[str, object]:
+    """Builds in `folder`, killed so often; what the kills left, and how many builds came to their end."""
     for name in ("datasets", "xrarchive.synthesis", "xrarchive.units", "xrarchive.archive.writer"):
         importlib.import_module(name)
-    rng, wanted = random.Random(0), archive_bytes(reference)
+    reference, out = folder / "undisturbed", folder / "killed"
+    done(start_build(reference, weights))
+    wanted = archive_bytes(reference)
     states: list[str] = []
     completed = 0
     while len(states) < kills:
@@ -94,10 +120,23 @@ def main(reference: Path, out: Path, kills: int, weights: dict[str, Path]) -> di
             finish(out, weights, wanted)
             completed += 1
     finish(out, weights, wanted)
-    return {"completed": completed + 1, "states": states}
+    sha256 = sha256_file(reference / "manifest.json")
+    return {"manifest_sha256": sha256, "completed": completed + 1, "states": states}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20, metavar="N")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the moments")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where to work; default: a folder that is removed")
+    parser.add_argument("--weights", type=Path, nargs=3, metavar=("GENERATOR", "GUIDE", "JUDGE"))
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="xrarchive-kills-") as folder:
+        given = arguments.weights and dict(zip(("generator", "guide", "judge"), arguments.weights, strict=True))
+        weights = given or make_weights(Path(folder))
+        told = kill_builds(arguments.out or Path(folder), weights, arguments.kills, random.Random(arguments.seed))
+    sys.stdout.write(json.dumps(told))
 
 
 if __name__ == "__main__":
-    folders, paths = [Path(text) for text in sys.argv[1:3]], [Path(text) for text in sys.argv[4:]]
-    told = main(*folders, int(sys.argv[3]), dict(zip(("generator", "guide", "judge"), paths, strict=True)))
-    sys.stdout.write(json.dumps(told))
+    main()

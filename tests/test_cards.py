@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -20,9 +21,9 @@ def weights(tiny_generator, tiny_guide, tiny_judge):
 
 
 @pytest.fixture(scope="module")
-def archive(weights, tiny_set, tmp_path_factory):
+def archive(weights, tiny_set, tiny_referee, tmp_path_factory):
     folder = build_tiny(tmp_path_factory.mktemp("cards") / "chests", weights).out
-    pipeline.validate(folder, radiographs=tiny_set, judge=weights["judge"])
+    pipeline.validate(folder, radiographs=tiny_set, judge=weights["judge"], referee=tiny_referee)
     pipeline.write_card(folder)
     return folder
 
@@ -107,9 +108,12 @@ def test_the_head_is_what_loads_and_stays_when_the_card_is_written(card, manifes
 def test_every_request_and_every_measure_has_a_row(card, manifest, report):
     rows = [[cell.strip() for cell in row] for table in tables(card) for row in table]
     for tally in manifest.tallies:
-        assert [" + ".join(tally.findings), str(tally.accepted), str(tally.asked), str(tally.missing)] in rows
+        share = f"{100 * tally.accepted / tally.starts:.0f} %"
+        ways = [f"{tally.median_steps:.3g}", f"{tally.median_travel_deg:.3g}°"]
+        counts = [str(count) for count in (tally.accepted, tally.asked, tally.missing)]
+        assert [" + ".join(tally.findings), *counts, share, *ways] in rows
     subjects = {row[0] for row in rows}
-    assert {f"judge AUROC, {name}" for name in FINDINGS} <= subjects
+    assert {f"{role} AUROC, {name}" for role in ("judge", "referee") for name in FINDINGS} <= subjects
     assert {"copies of radiographs", "exact duplicates", "near duplicates"} <= subjects
     assert {f"KID, {space}" for space in report["fidelity"]} <= subjects
 
@@ -162,8 +166,6 @@ def test_a_validation_of_other_bytes_closes_the_gate(manifest, report):
 
 
 def test_terms_are_carried(manifest, report, archive, metas, model_card):
-    import dataclasses
-
     assert "carry no recorded terms" in render_dataset_card(manifest, report, archive_dir=archive)
     assert "carry no recorded terms" in model_card
     nih = dataclasses.replace(manifest, terms=("mednist", "nih-chestxray14"))
@@ -225,3 +227,141 @@ def test_a_slot_nobody_fills_is_an_error(manifest, report, tmp_path, monkeypatch
     monkeypatch.setattr(cards, "_PACKAGE", tmp_path)
     with pytest.raises(jinja2.UndefinedError, match="colour"):
         render_dataset_card(manifest, report, archive_dir=Path("chests"))
+
+
+def test_the_model_card_says_what_the_classifiers_share(metas, tiny_referee, model_card):
+    referee = read_meta(tiny_referee, kind="classifier")
+    text = render_model_card(**metas, dataset=None, referee=referee)
+    rows = {row[0].strip(): [cell.strip() for cell in row] for table in tables(text) for row in table}
+    patients = len(referee["patients"])
+    assert rows["guide and judge"][1:5] == ["yes", "none", "none", "none"]
+    assert rows["guide and referee"][1:5] == ["yes", "none", "none", "none"]
+    assert rows["judge and referee"][1:5] == ["yes", f"{patients} of {patients}", "none", "none"]
+    assert "densely connected network" in rows["`referee.safetensors`"][1]
+    assert "Four files" in text
+    found = sorted(value for value in metas["judge"]["pair"]["correlation"].values() if value is not None)
+    assert f"({found[0]:.2f} to {found[-1]:.2f})" in rows["guide and judge"][5]
+    assert rows["guide and referee"][5] == "–"
+    assert "referee" not in model_card
+    assert len(tables(text)) == len(tables(model_card)) == 4
+
+
+def test_the_model_card_goes_beyond_auroc(metas, model_card):
+    table = {row[0].strip(): [cell.strip() for cell in row] for row in tables(model_card)[2]}
+    for name in FINDINGS:
+        guide, judge = (metas[role]["figures"][name] for role in ("guide", "judge"))
+        whole = [found["more"]["cross_fitted"]["all"]["brier"]["value"] for found in (guide, judge)]
+        assert table[name][2] == " / ".join(f"{value:.2f}" for value in whole)
+        assert table[name][4].startswith(f"{guide['purity']['0.1']['value']:.2f}")
+    alone = {name: value for name, value in metas["judge"].items() if name != "pair"}
+    text = render_model_card(metas["generator"], metas["guide"], alone, dataset=None)
+    assert all([cell.strip() for cell in row][5:7] == ["–", "–"] for row in tables(text)[2][2:])
+
+
+def rendered(manifest, report, *, settings=None, **changes):
+    """The card of an archive that differs in some fields of its manifest, and has this report."""
+    changed = dataclasses.replace(manifest, settings=manifest.settings | (settings or {}), **changes)
+    return render_dataset_card(changed, report | {"manifest_sha256": changed.sha256}, archive_dir=Path("chests"))
+
+
+def rows_of(text):
+    return [[cell.strip() for cell in row] for table in tables(text) for row in table]
+
+
+def test_a_request_that_went_badly_has_a_row(manifest, report):
+    tally = dataclasses.replace(
+        manifest.tallies[0], findings=("Mass", "Effusion"), absent=("Edema",), asked=9, accepted=0, starts=40,
+        filtered=3, median_steps=None, median_travel_deg=None,
+    )  # fmt: skip
+    untried = dataclasses.replace(tally, absent=("A", "B", "C", "D"), starts=0, filtered=0)
+    text = rendered(manifest, report, tallies=(tally, untried), settings={"judge_filter": True})
+    assert ["Mass + Effusion, without Edema", "0", "9", "9", "3", "0 %", "–", "–"] in rows_of(text)
+    assert ["Mass + Effusion, without 4 other findings", "0", "9", "9", "0", "–", "–", "–"] in rows_of(text)
+
+
+def test_what_counts_as_shown_is_said_in_words(manifest, report, card):
+    assert "the guide's operating threshold" in card
+    text = rendered(manifest, report, settings={"strictness": 0.02, "targets": True, "match": [], "tolerance": 0.3})
+    assert "one of the 2 % of real radiographs" in text
+    assert "cases of all degrees" in text
+    assert "No view, sex, age or source was held still" in text
+    assert "and so it does here" in text
+    text = rendered(manifest, report, settings={"targets": False, "match": ["view", "sex"], "tolerance": 0.25})
+    assert "the score of the faintest of these was enough" in text
+    assert "held to a random draw in view, sex, to within 0.25 standard deviations" in text
+    assert "and so it does here" not in text
+
+
+def test_a_judge_that_filtered_is_named(manifest, report, card):
+    assert "filtered none" in card
+    assert "The judge chose" not in card
+    text = rendered(manifest, report, settings={"judge_filter": True})
+    assert "filtered none" not in text
+    assert "none was asked" in text
+    assert "the referee, a third classifier, can" in rendered(
+        manifest, report | {"labels_by": "referee"}, settings={"judge_filter": True}
+    )
+
+
+def test_columns_are_explained(card):
+    assert "false where its absence was asked for" in card
+    assert [row for row in rows_of(card) if row[0] == "`soft_label`"]
+
+
+def test_the_card_says_how_many_images_show_it(manifest, report, card):
+    for part, role in (("labels", "judge"), ("labels_referee", "referee")):
+        for name in FINDINGS:
+            purity = report[part][name]["purity"]
+            (row,) = [row for row in rows_of(card) if row[:2] == [name, role]]
+            for cell, key in zip(
+                row[3:7], ("rogan_gladen", "with_10pct_label_noise", "score_mixture", "soft"), strict=True
+            ):
+                value = purity[key]["value"]
+                assert cell == "–" if value is None else cell.startswith(f"{value:.2f} (")
+    report["labels"]["Mass"]["purity"]["rogan_gladen"] |= {
+        "value": 0.2, "low": 0.1, "high": 0.3, "floor": {"value": 0.021}
+    }  # fmt: skip
+    text = rendered(manifest, report)
+    assert "Mass (2.1 % of real radiographs)" in text.split("**Most images asked to show ")[1].split("will not")[0]
+    for labels in (report["labels"], report["labels_referee"]):
+        for found in labels.values():
+            found["purity"]["rogan_gladen"] |= {"value": 0.9, "low": 0.8, "high": 1.0}
+    assert "Most images" not in rendered(manifest, report)
+    reason = "Nobody looked."
+    purity = report["labels"]["Mass"]["purity"]
+    purity |= {key: {"value": None, "reason": reason} for key in purity}
+    (row,) = [row for row in rows_of(rendered(manifest, report)) if row[:2] == ["Mass", "judge"]]
+    assert row[2:] == ["–"] * 6 + [reason]
+
+
+def test_what_came_along_is_shown_where_it_was_measured(manifest, report, card):
+    assert report["nuisances"], "the tiny guide knows views"
+    found = report["nuisances"]["view"]["Mass"]
+    expected = f"{found['positive_start']['value']:.2f} → {found['positive_end']['value']:.2f}"
+    table = next(table for table in tables(card) if [cell.strip() for cell in table[0]] == ["", "label", "view"][1:])
+    assert ["Mass", expected] in [[cell.strip() for cell in row] for row in table]
+    assert "What came along" not in rendered(manifest, report | {"nuisances": {}})
+
+
+def test_a_validation_of_an_older_version_still_has_a_card(manifest, report):
+    for name in ("labels_by", "labels_referee", "raters", "nuisances"):
+        del report[name]
+    for found in report["labels"].values():
+        del found["purity"]
+    text = rendered(manifest, report)
+    assert "judge AUROC, Mass" in text
+    assert "How many of the images" not in text
+
+
+def test_the_model_card_of_a_pipeline_knows_the_referee(weights, tiny_referee):
+    text = pipeline.model_card(weights | {"referee": tiny_referee})
+    assert text == render_model_card(
+        **{
+            role: read_meta(path, kind="generator" if role == "generator" else "classifier")
+            for role, path in weights.items()
+        },
+        dataset=None,
+        referee=read_meta(tiny_referee, kind="classifier"),
+    )
+    assert "judge and referee" in text
+    assert "referee" not in pipeline.model_card(weights)

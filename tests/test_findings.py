@@ -40,7 +40,9 @@ def test_a_name_that_cannot_be_a_column_is_refused(name):
         make_vocabulary(["Mass", name])
 
 
-@pytest.mark.parametrize("name", ["image", "image_id", "label", "findings", "synthetic", "guide_Mass", "judge_x"])
+@pytest.mark.parametrize(
+    "name", ["image", "image_id", "label", "findings", "soft_label", "synthetic", "guide_Mass", "judge_x"]
+)
 def test_a_name_of_another_column_is_refused(name):
     with pytest.raises(InputDataError, match="no name of an archive's other columns"):
         make_vocabulary([name])

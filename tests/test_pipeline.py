@@ -1,6 +1,8 @@
 """The stages wired together, in the tiny world: real weights of 16 px, real searches, real archives."""
 
+import dataclasses
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -10,11 +12,22 @@ import numpy as np
 import pytest
 from datasets import load_dataset
 from PIL import Image
-from tiny_build import FINDINGS, PER_CLASS, SEARCH, UNITS, archive_bytes, build_tiny, edit_weights, file_size_limit
+from tiny_build import (
+    FINDINGS,
+    PER_CLASS,
+    SEARCH,
+    SEARCH_OPTIONS,
+    UNITS,
+    archive_bytes,
+    build_tiny,
+    edit_weights,
+    file_size_limit,
+)
 
 from xrarchive import pipeline
 from xrarchive.archive.manifest import MANIFEST_NAME, read_manifest
 from xrarchive.archive.reader import read_pixels, read_table
+from xrarchive.classifier.classifier import load_classifier
 from xrarchive.cli.main import main
 from xrarchive.errors import (
     GateError,
@@ -25,9 +38,11 @@ from xrarchive.errors import (
     StorageError,
 )
 from xrarchive.files import locked, sha256_file
+from xrarchive.statistics import to_logit
 
-UNREACHABLE = 0.9999999
-KILLS = 15
+# A guide whose head for Mass says the same of every image, far below the bar.
+CONSTANT = {"scale": {"Mass": 0.0}, "offset": {"Mass": -3.0}}
+KILLS = 20
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +116,6 @@ def test_validate_card_check_show(carded, built, tiny_set):
 
 
 def test_acceptance_and_stored_scores_belong_to_exactly_the_stored_pixels(built, weights):
-    from xrarchive.classifier.classifier import load_classifier
     from xrarchive.units import pinned_threads
 
     table, pixels = read_table(built.out), read_pixels(built.out)
@@ -112,7 +126,7 @@ def test_acceptance_and_stored_scores_belong_to_exactly_the_stored_pixels(built,
             stored = [table[f"guide_{name}"][row].as_py() for name in FINDINGS]
             np.testing.assert_array_equal(seen, np.float32(stored))
             asked = table["label"][row].as_py()
-            assert seen[asked] >= guide.thresholds[asked]
+            assert to_logit(seen[asked]) >= guide.bar(FINDINGS[asked], SEARCH.strictness) - 1e-4
         stored = np.stack([table[f"judge_{name}"].to_numpy() for name in FINDINGS], axis=1)
         np.testing.assert_array_equal(judge.scores(pixels), stored)
 
@@ -210,20 +224,45 @@ def test_an_interrupted_build_goes_on_and_gives_the_same_bytes(built, weights, t
 @pytest.mark.timeout(300)
 def test_builds_killed_at_random_moments_end_in_the_same_archive(built, weights, tmp_path):
     script = Path(__file__).with_name("kill_builds.py")
-    arguments = [built.out, tmp_path / "archive", KILLS, *weights.values()]
+    arguments = ["--out", tmp_path / "archive", "--kills", KILLS, "--weights", *weights.values()]
     told = subprocess.run(
         [sys.executable, script, *map(str, arguments)], capture_output=True, text=True, timeout=280, check=False
     )
     assert told.returncode == 0, told.stderr
     found = json.loads(told.stdout)
+    assert found["manifest_sha256"] == built.manifest_sha256
     assert len(found["states"]) == KILLS
     assert len(set(found["states"])) > 3, f"the kills did not fall on different moments: {found['states']}"
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_bytes_of_one(built, weights, tmp_path):
-    several = build_tiny(tmp_path / "archive", weights, workers=2)
-    assert archive_bytes(several.out) == archive_bytes(built.out)
+@pytest.mark.timeout(400)
+def test_however_units_are_shared_out_the_bytes_are_the_same(weights, tmp_path, monkeypatch):
+    search = dataclasses.replace(SEARCH, unit_images=2)  # nine units
+    alone = build_tiny(tmp_path / "alone", weights, search=search)
+    wanted = archive_bytes(alone.out)
+    assert archive_bytes(build_tiny(tmp_path / "two", weights, search=search, workers=2).out) == wanted
+    command = ["--out", "archive", "--per-class", PER_CLASS, "--findings", ",".join(FINDINGS), *SEARCH_OPTIONS]
+    command += ["--set", "unit_images=2", *options(weights)]
+    for processes in (1, 2, 3, 4):
+        folder = tmp_path / f"torchrun-{processes}"
+        folder.mkdir()
+        run = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m", "xrarchive"]
+        told = subprocess.run(
+            [sys.executable, *run, "build", *map(str, command)],
+            cwd=folder,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert told.returncode == 0, told.stderr
+        assert archive_bytes(folder / "archive") == wanted, f"{processes} processes"
+        assert sha256_file(folder / "archive" / MANIFEST_NAME) == alone.manifest_sha256
+    orders = [[7, 2, 0, 8, 1, 6, 3, 5, 4], list(range(8, -1, -1))]
+    for index, order in enumerate(orders):
+        monkeypatch.setattr("xrarchive.units.own_share", lambda *_, order=order: order)
+        assert archive_bytes(build_tiny(tmp_path / f"shuffled-{index}", weights, search=search).out) == wanted
 
 
 def test_other_arguments_are_refused_with_the_difference(built, weights):
@@ -267,32 +306,32 @@ def test_without_findings_those_the_weights_offer_are_made(weights, tmp_path):
 
 
 def test_a_finding_that_cannot_be_reached_is_a_shortfall_with_code_10(run, weights, tmp_path):
-    guide = edit_weights(weights["guide"], tmp_path / "strict.safetensors", thresholds={"Mass": UNREACHABLE})
-    code, result = run("build", "--per-class", 2, "--findings", "Mass,Effusion", *options(weights | {"guide": guide}))
+    guide = edit_weights(weights["guide"], tmp_path / "flat.safetensors", tensors=CONSTANT)
+    asked = ("--per-class", 2, "--findings", "Mass,Effusion", *SEARCH_OPTIONS)
+    code, result = run("build", *asked, *options(weights | {"guide": guide}))
     assert code == 10
     assert result["shortfall"] is True
     assert result["counts"] == {"Effusion": 2}
     mass = result["tallies"][0]
-    assert (mass["findings"], mass["asked"], mass["accepted"], mass["attempts"]) == (["Mass"], 2, 0, 8)
-    assert mass["best"] < 0
+    assert (mass["findings"], mass["asked"], mass["accepted"], mass["starts"]) == (["Mass"], 2, 0, 8)
+    assert mass["missed_by"] == pytest.approx(load_classifier(guide).bar("Mass", SEARCH.strictness) + 3, abs=1e-4)
+    assert (mass["median_steps"], mass["median_travel_deg"]) == (None, None)
     tallies = {tally.findings: tally.missing for tally in read_manifest(tmp_path / "archive").tallies}
     assert tallies == {("Mass",): 2, ("Effusion",): 0}
     assert run("check", "--read-data")[0] == 0
 
 
 def test_not_one_image_is_code_10_too_and_no_archive(run, weights, tmp_path):
-    guide = edit_weights(weights["guide"], tmp_path / "strict.safetensors", thresholds={"Mass": UNREACHABLE})
-    code, result = run("build", "--per-class", 1, "--findings", "Mass", *options(weights | {"guide": guide}))
+    guide = edit_weights(weights["guide"], tmp_path / "flat.safetensors", tensors=CONSTANT)
+    asked = ("--per-class", 1, "--findings", "Mass", *SEARCH_OPTIONS)
+    code, result = run("build", *asked, *options(weights | {"guide": guide}))
     assert (code, result["code"], result["kind"]) == (10, ShortfallError.code, "shortfall")
     assert not (tmp_path / "archive" / MANIFEST_NAME).exists()
 
 
 def test_requests_for_several_findings_at_once(weights, tmp_path):
     (tmp_path / "requests.csv").write_text("findings,count\nMass|Effusion,2\nNo Finding,1\n")
-    guide = edit_weights(weights["guide"], tmp_path / "easy.safetensors", thresholds={"Mass": 0.05, "Effusion": 0.05})
-    report = build_tiny(
-        tmp_path / "archive", weights | {"guide": guide}, findings=None, requests=tmp_path / "requests.csv"
-    )
+    report = build_tiny(tmp_path / "archive", weights, findings=None, requests=tmp_path / "requests.csv")
     assert report.counts == {"Mass": 2, "No Finding": 1}
     table = read_table(tmp_path / "archive")
     assert table["findings"].to_pylist() == [[2, 1], [0], [2, 1]]
@@ -305,6 +344,8 @@ def test_requests_for_several_findings_at_once(weights, tmp_path):
     [
         ("findings,count\nNo Finding|Mass,3\n", "'No Finding' cannot be asked for together with another finding"),
         ("findings,count\nMass|Mass,3\n", "named twice"),
+        ("findings,count,absent\nMass,3,Mass\n", "'Mass' is named twice in Mass, absent Mass"),
+        ("findings,count,absent\nMass,3,Mas\n", "The nearest declared one is 'Mass'"),
         ("findings,count\nMass|Effusion,3\nEffusion|Mass,1\n", "asks twice for"),
         ("findings,count\nMas,3\n", "The nearest declared one is 'Mass'"),
         ("findings,count\nMass,0\n", "expected a positive whole number"),
@@ -328,7 +369,7 @@ def test_findings_that_cannot_be_met(weights, tmp_path, findings, message):
 
 
 def test_a_finding_without_a_threshold_cannot_be_asked_for(weights, tmp_path):
-    guide = edit_weights(weights["guide"], tmp_path / "guide.safetensors", thresholds={"Mass": -1.0})
+    guide = edit_weights(weights["guide"], tmp_path / "guide.safetensors", tensors={"thresholds": {"Mass": -1.0}})
     with pytest.raises(InputDataError, match="no threshold for 'Mass'") as caught:
         build_tiny(tmp_path / "archive", weights | {"guide": guide})
     assert caught.value.fix == "Ask for some of: No Finding, Effusion."
@@ -340,6 +381,77 @@ def test_a_number_of_images_that_is_none_is_the_callers_mistake(weights, tmp_pat
         build_tiny(tmp_path / "archive", weights, per_class=per_class)
 
 
+def test_what_the_world_shows_can_be_asked_for_as_often(weights, tmp_path):
+    guide = edit_weights(weights["guide"], tmp_path / "guide.safetensors", label_sets={"Mass": 30, "No Finding": 9})
+    report = build_tiny(
+        tmp_path / "archive", weights | {"guide": guide}, findings=None, per_class=None, like_real=4, seed=2
+    )
+    assert [(tally.findings, tally.asked) for tally in report.tallies] == [(("Mass",), 3), (("No Finding",), 1)]
+    bare = edit_weights(weights["guide"], tmp_path / "bare.safetensors", label_sets={})
+    with pytest.raises(InputDataError, match="bear no set of findings that can be asked for"):
+        build_tiny(tmp_path / "none", weights | {"guide": bare}, findings=None, like_real=4)
+    with pytest.raises(ValueError, match="like_real must be at least 1"):
+        build_tiny(tmp_path / "none", weights, findings=None, like_real=0)
+    assert not (tmp_path / "none").exists()
+
+
+def test_exclusive_archives_say_what_is_not_there(weights, tmp_path):
+    report = build_tiny(tmp_path / "archive", weights, findings=("No Finding",), per_class=3, exclusive=True)
+    assert report.tallies[0].absent == ("Effusion", "Mass")
+    assert report.rows >= 1
+    table = read_table(report.out)
+    for name in ("Effusion", "Mass"):
+        assert table[name].to_pylist() == [False] * report.rows
+
+
+def test_matched_nuisances_are_named_and_strangers_refused_before_work_starts(weights, tmp_path):
+    search = dataclasses.replace(SEARCH, match=("view",), attempts=2)
+    report = build_tiny(tmp_path / "archive", weights, per_class=2, search=search)
+    manifest = read_manifest(report.out)
+    assert (manifest.nuisances, manifest.settings["match"]) == (("view",), ["view"])
+    assert len(read_table(report.out, ["nuisances"], "provenance")["nuisances"][0]) == 1
+    strange = dataclasses.replace(SEARCH, match=("age",))
+    with pytest.raises(InputDataError, match="The guide knows no 'age'; it knows view"):
+        build_tiny(tmp_path / "none", weights, search=strange)
+    assert not (tmp_path / "none").exists()
+
+
+def test_realism_needs_a_discriminator(weights, tmp_path):
+    from xrarchive.gan.snapshots import load_snapshot, save_snapshot
+
+    generator, search = tmp_path / "imported.safetensors", dataclasses.replace(SEARCH, realism=0.1)
+    snapshot = load_snapshot(weights["generator"])
+    save_snapshot(generator, snapshot.generator, None, nimg=0, origin={"terms": []})
+    with pytest.raises(InputDataError, match="came without a discriminator"):
+        build_tiny(tmp_path / "archive", weights | {"generator": generator}, search=search)
+    assert not (tmp_path / "archive").exists()
+    assert build_tiny(tmp_path / "archive", weights, search=search, per_class=1).rows == 3
+
+
+@pytest.mark.parametrize("role", ["guide", "judge"])
+def test_a_classifier_without_numbers_ends_a_build_with_words(run, weights, tmp_path, role):
+    broken = {"scale": dict.fromkeys(FINDINGS, 3e38)}  # a file of NaN would be refused when it is read
+    other = edit_weights(weights[role], tmp_path / "broken.safetensors", tensors=broken)
+    asked = ("--per-class", 1, "--findings", "Mass", *SEARCH_OPTIONS)
+    code, result = run("build", *asked, *options(weights | {role: other}))
+    assert (code, result["kind"]) == (InputDataError.code, InputDataError.kind)
+    assert "gave NaN or infinity" in result["message"]
+    assert not (tmp_path / "archive" / MANIFEST_NAME).exists()
+
+
+def test_a_judge_that_filters_is_on_record(weights, tmp_path):
+    """A judge that calls everything but Mass."""
+    thresholds = {"thresholds": dict.fromkeys(FINDINGS, 1e-6) | {"Mass": 0.999999}}
+    judge = edit_weights(weights["judge"], tmp_path / "judge.safetensors", tensors=thresholds)
+    search = dataclasses.replace(SEARCH, judge_filter=True)
+    report = build_tiny(tmp_path / "archive", weights | {"judge": judge}, search=search)
+    assert report.shortfall
+    assert report.counts == {"No Finding": PER_CLASS, "Effusion": PER_CLASS}
+    manifest = read_manifest(report.out)
+    assert manifest.settings["judge_filter"] is True
+    assert [(tally.filtered, tally.missing) for tally in manifest.tallies] == [(0, 0), (0, 0), (PER_CLASS, PER_CLASS)]
+
+
 # Weights that do not fit
 
 
@@ -348,7 +460,8 @@ def test_a_generator_and_a_classifier_of_different_size(run, weights, tmp_path, 
     other = edit_weights(weights[role], tmp_path / "large.safetensors", size_px=32)
     code, result = run("build", *options(weights | {role: other}))
     assert code == 3
-    assert f"makes 16 px images, the {role} {other} was trained on 32 px" in result["message"]
+    words = f"The generator {weights['generator']} makes 16 px images, the {role} {other} was trained on 32 px"
+    assert words in result["message"]
     assert not (tmp_path / "archive").exists()
 
 

@@ -8,62 +8,101 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xrarchive.errors import InputDataError
-from xrarchive.plan import Plan, SearchSettings, read_requests, requests_per_class
+from xrarchive.plan import (
+    Plan,
+    PlannedImage,
+    SearchSettings,
+    make_exclusive,
+    read_requests,
+    requests_like_real,
+    requests_per_class,
+)
 from xrarchive.records import ImageRequest
 
 VOCABULARY = ("No Finding", "Edema", "Effusion", "Pleural_Thickening")
 WEIGHTS = {"generator": "a" * 64, "guide": "b" * 64, "judge": "c" * 64}
 
 
-def make_plan(*counts: int, **search: int) -> Plan:
+def make_plan(*counts: int, **search: object) -> Plan:
     requests = tuple(ImageRequest((name,), count) for name, count in zip(VOCABULARY, counts, strict=False))
     return Plan(requests, WEIGHTS, 3, SearchSettings(**search))  # type: ignore[arg-type]
+
+
+def images_of(plan: Plan) -> list[PlannedImage]:
+    return [image for index in range(plan.units) for image in plan.unit(index)]
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=4), st.integers(1, 50))
 def test_units_divide_the_images_and_every_image_is_unique(counts: list[int], unit_images: int) -> None:
     plan = make_plan(*counts, unit_images=unit_images)
-    units = [plan.unit(index) for index in range(plan.units)]
-    assert [image for unit in units for image in unit] == list(plan.images)
+    units, images = [plan.unit(index) for index in range(plan.units)], images_of(plan)
+    assert images == list(dataclasses.replace(plan, search=SearchSettings(unit_images=1_000)).unit(0))
+    assert plan.total == len(images) == sum(counts)
     assert all(len(unit) == unit_images for unit in units[:-1])
     assert 1 <= len(units[-1]) <= unit_images
-    assert len({image.image_id for image in plan.images}) == len({image.seed for image in plan.images}) == sum(counts)
-    assert [sum(image.request == index for image in plan.images) for index in range(len(counts))] == counts
+    assert len({image.image_id for image in images}) == len({image.seed for image in images}) == sum(counts)
+    assert [sum(image.request == index for image in images) for index in range(len(counts))] == counts
+    seeds = {plan.unit_seed(index) for index in range(plan.units)}
+    assert len(seeds | {image.seed for image in images}) == plan.units + sum(counts)
+    assert all(0 <= seed < 2**63 for seed in seeds)
 
 
-@given(st.lists(st.integers(1, 20), min_size=1, max_size=4))
-def test_classes_take_turns(counts: list[int]) -> None:
-    order = [image.request for image in make_plan(*counts).images]
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=4), st.integers(1, 30))
+def test_classes_take_turns(counts: list[int], unit_images: int) -> None:
+    order = [image.request for image in images_of(make_plan(*counts, unit_images=unit_images))]
     expected = [request for turn in range(20) for request, count in enumerate(counts) if turn < count]
     assert order == expected
 
 
 def test_an_image_keeps_name_and_seed_when_more_are_asked_for() -> None:
-    few, many = make_plan(3, 2), make_plan(9, 9, unit_images=5)
-    assert {image.image_id: image.seed for image in few.images}.items() <= {
-        image.image_id: image.seed for image in many.images
+    few, many = images_of(make_plan(3, 2)), images_of(make_plan(9, 9, unit_images=5))
+    assert {image.image_id: image.seed for image in few}.items() <= {
+        image.image_id: image.seed for image in many
     }.items()
-    assert few.images[0].image_id == "s3-No_Finding-000000"
-    assert 0 <= few.images[0].seed < 2**63
+    assert few[0].image_id == "s3-No_Finding-000000"
+    assert 0 <= few[0].seed < 2**63
+
+
+def test_the_same_findings_with_others_absent_are_named_apart() -> None:
+    requests = (ImageRequest(("Edema",), 2), ImageRequest(("Edema",), 2, ("Effusion",)))
+    names = {image.image_id for image in images_of(dataclasses.replace(make_plan(1), requests=requests))}
+    assert len(names) == 4
+    assert requests[1].slug == ImageRequest(("Edema",), 9, ("Effusion",)).slug != ImageRequest(("Edema",), 9).slug
+    both = (ImageRequest(("Edema",), 1, absent) for absent in (("A", "B"), ("B", "A")))
+    assert len({request.slug for request in both}) == 1
+
+
+def test_a_unit_of_a_million_images_is_found_at_once() -> None:
+    plan = make_plan(500_000, 3, 499_997, unit_images=4)
+    last = plan.unit(plan.units - 1)
+    assert [image.image_id[-6:] for image in last] == ["499996", "499997", "499998", "499999"]
+    assert [image.request for image in last] == [2, 0, 0, 0]
 
 
 def test_another_seed_names_and_draws_other_images() -> None:
     plan = make_plan(3, 3)
     other = dataclasses.replace(plan, seed=4)
-    assert not {image.image_id for image in plan.images} & {image.image_id for image in other.images}
-    assert not {image.seed for image in plan.images} & {image.seed for image in other.images}
+    for name in ("image_id", "seed"):
+        ours, theirs = ({getattr(image, name) for image in images_of(found)} for found in (plan, other))
+        assert not ours & theirs
+    assert plan.unit_seed(0) != other.unit_seed(0)
 
 
 PLAN = make_plan(3, 2)
+# A value each that is not the default.
+CHANGED = {
+    "strictness": 0.1, "natural": True, "targets": False, "match": ("view",), "tolerance": 0.5,
+    "judge_filter": True, "steps": 3,
+    "attempts": 2, "step_deg": 4.0, "travel_deg": 30.0, "margin": 0.25, "shift": 0.0, "gain": 0.0, "realism": 0.1,
+    "screen": 3, "slots": 8, "unit_images": 5, "dtype": "float32", "threads": 2,
+}  # fmt: skip
 OTHERS = {
     "counts": make_plan(3, 3),
     "order": dataclasses.replace(PLAN, requests=PLAN.requests[::-1]),
+    "absent": dataclasses.replace(PLAN, requests=(dataclasses.replace(PLAN.requests[0], absent=("Edema",)),)),
     "seed": dataclasses.replace(PLAN, seed=4),
     **{role: dataclasses.replace(PLAN, weights=WEIGHTS | {role: "0" * 64}) for role in WEIGHTS},
-    **{
-        field.name: make_plan(3, 2, **{field.name: getattr(PLAN.search, field.name) + 1})
-        for field in dataclasses.fields(SearchSettings)
-    },
+    **{name: make_plan(3, 2, **{name: value}) for name, value in CHANGED.items()},
 }
 
 
@@ -73,6 +112,11 @@ def test_the_resume_token_changes_with_every_field(field: str) -> None:
     assert len({plan.sha256 for plan in OTHERS.values()}) == len(OTHERS)
 
 
+def test_every_setting_of_the_search_is_part_of_the_plan() -> None:
+    assert set(CHANGED) == {field.name for field in dataclasses.fields(SearchSettings)}
+    assert SearchSettings(match=["view"]) == SearchSettings(match=("view",))  # type: ignore[arg-type]
+
+
 def test_the_resume_token_of_equal_plans_is_equal() -> None:
     weights = dict(reversed(WEIGHTS.items()))
     assert dataclasses.replace(PLAN, weights=weights).sha256 == PLAN.sha256 == make_plan(3, 2).sha256
@@ -80,6 +124,82 @@ def test_the_resume_token_of_equal_plans_is_equal() -> None:
 
 def test_requests_per_class_ask_for_each_finding_alone() -> None:
     assert requests_per_class(("A", "B"), 5) == (ImageRequest(("A",), 5), ImageRequest(("B",), 5))
+
+
+REAL = {"": 7, "Edema": 50, "Effusion": 30, "Edema|Effusion": 15, "Effusion|Edema": 0, "Rare": 4, "Edema|Rare": 1}
+
+
+def test_requests_like_real_are_as_common_as_in_reality_by_largest_remainder() -> None:
+    asked = requests_like_real(REAL, 10, callable_findings=("Edema", "Effusion"))
+    # Of 96 films 51, 30 and 15; tenths 5.31, 3.13, 1.56: the last one has the largest remainder.
+    assert asked == (
+        ImageRequest(("Edema",), 5),
+        ImageRequest(("Effusion",), 3),
+        ImageRequest(("Edema", "Effusion"), 2),
+    )
+    one = requests_like_real(REAL, 1, callable_findings=("Edema", "Effusion"))
+    assert one == (ImageRequest(("Edema",), 1),)
+
+
+def test_boost_makes_rare_sets_more_frequent_up_to_all_alike() -> None:
+    shares = [
+        {request.findings: request.count for request in requests_like_real(
+            REAL, 3_000, callable_findings=("Edema", "Effusion"), boost=boost)}
+        for boost in (0.0, 0.5, 1.0)
+    ]  # fmt: skip
+    rare = [share["Edema", "Effusion"] for share in shares]
+    assert rare == sorted(rare)
+    assert set(shares[2].values()) == {1_000}
+    assert shares[1]["Edema",] / rare[1] == pytest.approx((51 / 15) ** 0.5, rel=0.01)
+
+
+SETS = st.dictionaries(
+    st.lists(st.sampled_from(VOCABULARY), max_size=4, unique=True).map("|".join), st.integers(1, 10_000), max_size=12
+)
+
+
+@given(SETS, st.integers(1, 3_000), st.floats(0, 1))
+def test_requests_like_real_add_up_and_ask_for_nothing_impossible(
+    sets: dict[str, int], count: int, boost: float
+) -> None:
+    possible = VOCABULARY[:3]
+    try:
+        asked = requests_like_real(sets, count, callable_findings=possible, boost=boost)
+    except InputDataError:
+        names = [set(name.split("|")) & set(possible) for name in sets]
+        assert all(not found or (VOCABULARY[0] in found and len(found) > 1) for found in names)
+        return
+    assert sum(request.count for request in asked) == count
+    assert all(request.count >= 1 and not request.absent for request in asked)
+    assert len({request.findings for request in asked}) == len(asked)
+    for request in asked:
+        assert set(request.findings) <= set(possible)
+        assert VOCABULARY[0] not in request.findings or len(request.findings) == 1
+    assert [request.count for request in asked] == sorted((request.count for request in asked), reverse=True)
+    again = requests_like_real(dict(reversed(sets.items())), count, callable_findings=possible, boost=boost)
+    assert {request.findings for request in again} == {request.findings for request in asked}
+
+
+@pytest.mark.parametrize("sets", [{}, {"": 9}, {"Rare": 5}, {"No Finding|Edema": 5}])
+def test_requests_like_real_need_a_set_that_can_be_asked_for(sets: dict[str, int]) -> None:
+    with pytest.raises(InputDataError, match="bear no set of findings that can be asked for") as caught:
+        requests_like_real(sets, 10, callable_findings=("No Finding", "Edema"))
+    assert "--per-class" in caught.value.fix
+
+
+@pytest.mark.parametrize(("count", "boost", "name"), [(0, 0.0, "like_real"), (5, -0.1, "boost"), (5, 1.1, "boost")])
+def test_shares_that_are_none_are_the_callers_mistake(count: int, boost: float, name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must"):
+        requests_like_real(REAL, count, callable_findings=("Edema",), boost=boost)
+
+
+def test_exclusive_requests_want_all_others_absent() -> None:
+    asked = (ImageRequest(("Effusion",), 2), ImageRequest(("No Finding",), 1), ImageRequest(("Edema", "Effusion"), 3))
+    exclusive = make_exclusive(asked, VOCABULARY[:3])
+    assert [request.absent for request in exclusive] == [("No Finding", "Edema"), ("Edema", "Effusion"), VOCABULARY[:1]]
+    assert [(request.findings, request.count) for request in exclusive] == [(r.findings, r.count) for r in asked]
+    with pytest.raises(InputDataError, match="--exclusive asks twice for Edema"):
+        make_exclusive((ImageRequest(("Edema",), 2), ImageRequest(("Edema",), 2, ("Effusion",))), VOCABULARY)
 
 
 def write(path: Path, text: str) -> Path:
@@ -92,6 +212,15 @@ def test_a_requests_file_is_read_in_its_order(tmp_path: Path) -> None:
     assert read_requests(path, VOCABULARY) == (ImageRequest(("Effusion", "Edema"), 3), ImageRequest(("No Finding",), 2))
 
 
+def test_a_requests_file_may_say_what_is_to_be_absent(tmp_path: Path) -> None:
+    text = "findings,count,absent\nEdema,3,Effusion | No Finding\nEdema,2,\nEffusion,1\n"
+    assert read_requests(write(tmp_path / "r.csv", text), VOCABULARY) == (
+        ImageRequest(("Edema",), 3, ("Effusion", "No Finding")),
+        ImageRequest(("Edema",), 2),
+        ImageRequest(("Effusion",), 1),
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -102,7 +231,11 @@ def test_a_requests_file_is_read_in_its_order(tmp_path: Path) -> None:
         ("findings,count\nEdema,2.5\n", r"r\.csv:2: count is '2.5'"),
         ("findings,count\nEdema,²\n", r"r\.csv:2: count is '²'"),
         ("findings,count\nEdema\n", r"r\.csv:2: count is ''"),
-        ("findings,count\nEdema|Edema,2\n", r"r\.csv:2: a finding is named twice"),
+        ("findings,count\nEdema|Edema,2\n", r"r\.csv:2: 'Edema' is named twice in Edema\|Edema, absent none"),
+        ("findings,count,absent\nEdema,2,Edema\n", r"r\.csv:2: 'Edema' is named twice in Edema, absent Edema"),
+        ("findings,count,absent\nEdema,2,Effusion|Effusion\n", r"r\.csv:2: 'Effusion' is named twice"),
+        ("findings,count,absent\nEdema,2,Efusion\n", r"r\.csv:2: the finding 'Efusion' .* nearest .* 'Effusion'"),
+        ("findings,count,absent\nEdema,2,Effusion\nEdema,1,Effusion\n", r"r\.csv asks twice for Edema"),
         ("findings,count\nEdema|No Finding,2\n", r"r\.csv:2: 'No Finding' cannot be asked for together"),
         ("findings,count\nEdema|Effusion,2\nEffusion|Edema,1\n", r"r\.csv asks twice for Edema\|Effusion"),
         ("findings,count\n", r"r\.csv asks for nothing"),

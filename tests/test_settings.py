@@ -8,7 +8,16 @@ import pytest
 
 from xrarchive import settings, tables
 from xrarchive.errors import SettingsError
-from xrarchive.settings import BuildSettings, IngestSettings, Project, layered, load_project, resolve
+from xrarchive.plan import SearchSettings
+from xrarchive.settings import (
+    BuildSettings,
+    IngestSettings,
+    Project,
+    layered,
+    load_project,
+    resolve,
+    search_settings,
+)
 from xrarchive.tables import from_table
 
 
@@ -139,16 +148,40 @@ def test_layers_of_a_trainer_s_settings():
         ({"requests": Path("r")}, {"findings": ("A",)}, (20, ("A",), None)),
         ({"requests": Path("r")}, {}, (None, None, Path("r"))),
         ({"requests": Path("r")}, {"requests": Path("s")}, (None, None, Path("s"))),
+        ({"requests": Path("r")}, {"like_real": 9}, (None, None, None, 9, 0.0)),
+        ({"like_real": 9, "boost": 0.5}, {}, (None, None, None, 9, 0.5)),
+        ({"like_real": 9, "boost": 0.5}, {"per_class": 2}, (2, None, None)),
+        ({"like_real": 9, "boost": 0.5}, {"requests": Path("r")}, (None, None, Path("r"))),
+        ({"like_real": 9, "boost": 0.5}, {"like_real": 7}, (None, None, None, 7, 0.5)),
+        ({"like_real": 9}, {"boost": 1.0}, (None, None, None, 9, 1.0)),
+        ({"per_class": 3}, {"like_real": 9, "boost": 0.1}, (None, None, None, 9, 0.1)),
     ],
 )
 def test_what_to_build_has_one_answer(section, flags, expected):
     chosen = settings.resolve_build(BuildSettings(**section), **flags)
-    assert (chosen.images_per_class, chosen.findings, chosen.requests) == expected
+    found = (chosen.images_per_class, chosen.findings, chosen.requests, chosen.like_real, chosen.boost)
+    assert found == (*expected, None, 0.0)[:5]
+
+
+def test_the_search_has_the_file_s_limits_with_typed_ones_on_top():
+    project = Project(search={"steps": 3, "match": ["view"]})
+    assert search_settings(project, {"steps": 4}) == SearchSettings(steps=4, match=("view",))
+    with pytest.raises(SettingsError, match=r"xrarchive.toml \[search\]: unknown key 'step'"):
+        search_settings(Project(search={"step": 3}), {})
+    assert search_settings(project, {}, like_real=True) == SearchSettings(steps=3, match=("view",), natural=True)
+    assert not search_settings(project, {"strictness": 0.1}, like_real=True).natural
+    assert not search_settings(Project(search={"natural": False}), {}, like_real=True).natural
+    with pytest.raises(SettingsError, match="search: slots must be at least 1"):
+        search_settings(project, {"slots": 0})
 
 
 def test_two_answers_on_the_command_line_are_refused():
     with pytest.raises(SettingsError, match="leave out"):
         settings.resolve_build(BuildSettings(), requests=Path("r"), per_class=3)
+    with pytest.raises(SettingsError, match="requests and like_real both say"):
+        settings.resolve_build(BuildSettings(), requests=Path("r"), like_real=3)
+    with pytest.raises(SettingsError, match="like_real must be at least 1"):
+        settings.resolve_build(BuildSettings(), like_real=0)
 
 
 @pytest.mark.parametrize(
@@ -194,14 +227,20 @@ def test_the_template_shows_the_defaults():
         if line.startswith(("[", "# ")) and "# example" not in line and (" = " in line or line.startswith("["))
     ]
     project = from_table(Project, tomllib.loads("\n".join(lines)), "template")
-    assert dataclasses.replace(project, generator={}, build=BuildSettings()) == Project()
+    assert dataclasses.replace(project, generator={}, search={}, build=BuildSettings()) == Project()
+    assert search_settings(project, {}) == SearchSettings()
     assert project.build == BuildSettings(per_class=settings.DEFAULT_PER_CLASS)
 
 
 def test_the_template_s_examples_are_valid():
     lines = [line.removeprefix("# ") for line in settings.TEMPLATE.splitlines() if line.startswith(("[", "# "))]
     table = tomllib.loads("\n".join(line for line in lines if " = " in line or line.startswith("[")))
-    del table["build"]["requests"]
+    for name in ("like_real", "boost"):
+        del table["build"][name]
+    requests = table["build"].pop("requests")
+    assert BuildSettings(requests=Path(requests), exclusive=table["build"]["exclusive"])
+    assert BuildSettings(like_real=1_000, boost=0.5)
+    assert search_settings(Project(search=table["search"]), {}).match == ("view",)
     assert from_table(Project, table, "template").publish.version == "1.0.0"
 
 

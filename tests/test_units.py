@@ -6,17 +6,22 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from xrarchive.errors import InputDataError, XrArchiveError
 from xrarchive.files import sha256_bytes
 from xrarchive.plan import Plan, SearchSettings
 from xrarchive.records import ImageRequest
 from xrarchive.synthesis import Studio, open_studio
-from xrarchive.units import Unit, make_units, pinned_threads
+from xrarchive.units import Unit, make_units, own_share, pinned_threads, torchrun_place
 from xrarchive.weights import load_weights, save_weights
 
 PLAN = Plan(
-    (ImageRequest(("No Finding",), 4), ImageRequest(("Mass",), 4)), {}, 0, SearchSettings(steps=20, unit_images=3)
+    (ImageRequest(("No Finding",), 4), ImageRequest(("Mass",), 4)),
+    {},
+    0,
+    SearchSettings(strictness=0.3, targets=False, attempts=2, slots=4, unit_images=3, dtype="float32"),
 )
 Paths = tuple[Path, Path, Path]
 
@@ -44,6 +49,23 @@ def test_units_still_missing_are_made_and_no_others(studio: Studio, paths: Paths
     rest = {unit[0]: digest(unit) for unit in make_units(PLAN, [2, 0], studio, paths, workers=1)}
     assert rest == {index: whole[index] for index in (0, 2)}
     assert list(make_units(PLAN, [], studio, paths, workers=2)) == []
+
+
+@given(st.sets(st.integers(0, 60)), st.sets(st.integers(0, 60)), st.integers(1, 9))
+def test_every_unit_is_some_process_s_own_and_no_other_s(missing: set[int], also: set[int], places: int) -> None:
+    shares = [own_share(sorted(missing), place, places) for place in range(places)]
+    assert sorted(index for share in shares for index in share) == sorted(missing)
+    for place, share in enumerate(shares):  # whatever else a process believes to be missing
+        assert set(share) <= set(own_share(sorted(missing | also), place, places))
+
+
+def test_a_process_knows_its_place_in_a_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    assert torchrun_place() == (0, 1)
+    monkeypatch.setenv("RANK", "2")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert torchrun_place() == (2, 4)
 
 
 def test_threads_are_pinned_while_working_and_given_back() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import json
 import resource
 import signal
 from collections.abc import Iterator, Mapping
@@ -14,7 +16,13 @@ from xrarchive.plan import SearchSettings
 
 FINDINGS = ("No Finding", "Effusion", "Mass")
 PER_CLASS = 6
-SEARCH = SearchSettings(unit_images=4, steps=40)
+# Bars that this generator reaches with a few steps: its films are dim.
+SEARCH = SearchSettings(
+    strictness=0.3, targets=False, travel_deg=90.0, steps=24, slots=4, unit_images=4, dtype="float32"
+)
+SEARCH_OPTIONS = tuple(
+    word for name, value in dataclasses.asdict(SEARCH).items() for word in ("--set", f"{name}={json.dumps(value)}")
+)
 UNITS = 5
 
 
@@ -33,17 +41,46 @@ def archive_bytes(folder: Path) -> dict[str, bytes]:
     }
 
 
-def edit_weights(source: Path, target: Path, *, thresholds: Mapping[str, float] | None = None, **meta: Any) -> Path:
-    """A copy of a classifier's weight file that says something else of itself."""
+def edit_weights(
+    source: Path, target: Path, *, tensors: Mapping[str, Mapping[str, float]] | None = None, **meta: Any
+) -> Path:
+    """A copy of a classifier's weight file that says something else of itself.
+
+    `tensors` gives new values by tensor and output: {"thresholds": {"Mass": -1}}.
+    """
     import torch
 
     from xrarchive.weights import load_weights, save_weights
 
     weights = load_weights(source, kind="classifier")
-    for name, value in (thresholds or {}).items():
-        weights.tensors["thresholds"][weights.meta["vocabulary"].index(name)] = value
+    outputs = [*weights.meta["vocabulary"], *weights.meta["nuisances"]]
+    for tensor, values in (tensors or {}).items():
+        for name, value in values.items():
+            weights.tensors[tensor][outputs.index(name)] = value
     save_weights(target, weights.tensors, kind="classifier", meta=weights.meta | meta, dtype=torch.float32)
     return target
+
+
+def train_weights(folder: Path) -> dict[str, Path]:
+    """The tiny world's radiographs and weights for where pytest does not make them; half a minute."""
+    from conftest import TINY_FINDINGS, TINY_PX, write_tiny_source
+
+    from xrarchive.classifier.settings import ClassifierSettings
+    from xrarchive.gan.settings import GeneratorSettings
+
+    pipeline.ingest(write_tiny_source(folder / "source"), folder / "set", size_px=TINY_PX, findings=TINY_FINDINGS)
+    generator = GeneratorSettings(
+        resolution=TINY_PX, nimg=2_000, start_px=8, latent_size=8, width_max=8, batch=16, averaging=0.96,
+        learning_rate=5e-3, checkpoint_nimg=2_000, precision="float32",
+    )  # fmt: skip
+    classifier = ClassifierSettings(
+        members=1, width=4, epochs=20, batch=8, learning_rate=1e-2, folds=2, shift=0.03, specificity=0.6,
+        min_positives=8,
+    )  # fmt: skip
+    pipeline.train_generator(folder / "set", folder / "generator", settings=generator, metric_nimg=0)
+    pipeline.train_classifier(folder / "set", folder / "guide", role="guide", settings=classifier)
+    pipeline.train_classifier(folder / "set", folder / "judge", role="judge", settings=classifier)
+    return {role: folder / role / f"{role}.safetensors" for role in ("generator", "guide", "judge")}
 
 
 @contextlib.contextmanager

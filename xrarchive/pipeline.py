@@ -7,6 +7,8 @@ The only module on both sides of the waist; torch is imported inside the functio
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import math
 import os
 import platform
@@ -17,16 +19,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xrarchive.archive.manifest import README_NAME, VALIDATION_NAME, Manifest, WeightsRecord, read_manifest
 from xrarchive.archive.reader import CheckReport, check_archive, read_pixels, read_table
-from xrarchive.archive.schema import JUDGE_PREFIX
+from xrarchive.archive.schema import JUDGE_PREFIX, PROVENANCE
+from xrarchive.boxes import nuisance_tolerance
 from xrarchive.bundled import bundled_reference, bundled_weights
 from xrarchive.errors import InputDataError
-from xrarchive.files import atomic_path, is_locked, locked, read_json, write_json
+from xrarchive.files import atomic_path, is_locked, locked, read_json, sha256_file, write_json
 from xrarchive.findings import require_known
-from xrarchive.pixels import write_grid
-from xrarchive.plan import Plan, SearchSettings, read_requests, requests_per_class
+from xrarchive.pixels import Pixels, write_grid
+from xrarchive.plan import (
+    Plan,
+    SearchSettings,
+    make_exclusive,
+    read_requests,
+    requests_like_real,
+    requests_per_class,
+)
 from xrarchive.radiographs import RadiographSet, ingest, open_set
 from xrarchive.records import ImageRequest, OnStatus, Status, Tally, ignore_status
 
@@ -34,6 +45,7 @@ if TYPE_CHECKING:
     from xrarchive.classifier.classifier import Classifier
     from xrarchive.classifier.settings import ClassifierSettings, Role
     from xrarchive.classifier.training import ClassifierReport
+    from xrarchive.classifier.xrv_import import XrvReport
     from xrarchive.gan.adopt.adopting import AdoptionReport
     from xrarchive.gan.adopt.layouts import Kind
     from xrarchive.gan.cost import CostEstimate
@@ -42,6 +54,7 @@ if TYPE_CHECKING:
     from xrarchive.gan.training import TrainingReport
     from xrarchive.hub import Publication, Receipt
     from xrarchive.synthesis import Studio
+    from xrarchive.validation.raters import Rater
     from xrarchive.validation.reference import Reference
 
 __all__ = [
@@ -50,6 +63,7 @@ __all__ = [
     "check",
     "export_weights",
     "import_weights",
+    "import_xrv",
     "ingest",
     "publish",
     "show",
@@ -164,12 +178,29 @@ def estimate_cost(set_dir: Path | None, *, settings: GeneratorSettings, devices:
 
 
 def train_classifier(
-    set_dir: Path, out: Path, *, role: Role, settings: ClassifierSettings, on_status: OnStatus = ignore_status
+    set_dir: Path,
+    out: Path,
+    *,
+    role: Role,
+    settings: ClassifierSettings,
+    guide: Path | None = None,
+    on_status: OnStatus = ignore_status,
 ) -> ClassifierReport:
-    """Train a guide or a judge; see `xrarchive.classifier.training.train_classifier`."""
+    """Train a guide, a judge or a referee; see `xrarchive.classifier.training.train_classifier`.
+
+    Args:
+        set_dir: Radiograph set.
+        out: Run folder.
+        role: What it is for.
+        settings: What decides the weights.
+        guide: Run folder of the guide that a judge or referee is compared with; None = not compared.
+        on_status: Told after every network.
+    """
     from xrarchive.classifier import training
 
-    return training.train_classifier(open_set(set_dir), out, role=role, settings=settings, on_status=on_status)
+    return training.train_classifier(
+        open_set(set_dir), out, role=role, settings=settings, guide=guide, on_status=on_status
+    )
 
 
 def build(
@@ -178,6 +209,9 @@ def build(
     per_class: int | None = None,
     findings: Sequence[str] | None = None,
     requests: Path | None = None,
+    like_real: int | None = None,
+    boost: float = 0.0,
+    exclusive: bool = False,
     generator: Path | None = None,
     guide: Path | None = None,
     judge: Path | None = None,
@@ -192,57 +226,51 @@ def build(
 
     Args:
         out: Folder of the archive.
-        per_class: Images for each finding; None = 20; ignored if `requests` is given.
+        per_class: Images for each finding; None = 20; ignored if `requests` or `like_real` is given.
         findings: Findings to make; None = all that the weights offer.
         requests: CSV of finding sets and counts.
+        like_real: Images whose label sets are as common as among the guide's radiographs.
+        boost: With `like_real`: 0 = as common as in reality, 1 = every set equally often.
+        exclusive: Whether all findings that can be called and are not asked for must be absent.
         generator: Weight file or run folder; None = bundled.
         guide: As `generator`.
         judge: As `generator`.
         seed: Of every start latent.
-        search: Limits of the latent search.
+        search: Limits of the latent search; None = the defaults, with natural bars for `like_real`.
         workers: Processes; None = one for each processor.
         on_status: Told how many images are done.
 
     Raises:
-        ValueError: If `per_class` is not positive.
-        InputDataError: If weights do not fit one another, or something is asked that the guide cannot call.
+        ValueError: If `per_class`, `like_real` or `boost` is out of range.
+        InputDataError: If weights do not fit one another or the search, or something is asked that the guide cannot
+            call.
         ShortfallError: If not one image could be reached.
         PlanChangedError: If `out` holds an archive of other arguments.
         LockedError, StorageError, DamageError: See their descriptions.
     """
-    from xrarchive.archive import writer
     from xrarchive.classifier.offering import list_offerings
     from xrarchive.synthesis import open_studio
-    from xrarchive.units import make_units
 
     if per_class is not None and per_class < 1:
         raise ValueError(f"per_class must be at least 1, got {per_class}")
     paths = (weights_path("generator", generator), weights_path("guide", guide), weights_path("judge", judge))
     studio = open_studio(*paths)
     offerings = list_offerings(studio.guide.meta, studio.judge.meta)
-    asked = _requests(studio.guide, [item.finding for item in offerings if item.offered], per_class, findings, requests)
+    offered = [item.finding for item in offerings if item.offered]
+    asked = _requests(studio.guide, offered, per_class, findings, requests, like_real, boost)
+    if exclusive:
+        asked = make_exclusive(asked, _callable_findings(studio.guide))
+    search = _for_this_processor(search or SearchSettings(natural=like_real is not None))
+    nuisance_tolerance(search, studio.guide)  # refuses nuisances the guide does not know
+    if search.realism and studio.discriminator is None:
+        raise InputDataError(
+            f"The generator {paths[0]} came without a discriminator, which realism asks.",
+            fix="Leave realism at 0, or use a generator trained here.",
+            path=paths[0],
+        )
     shas = {"generator": studio.snapshot.sha256, "guide": studio.guide.sha256, "judge": studio.judge.sha256}
-    plan = Plan(asked, shas, seed, search or SearchSettings())
-    with locked(out):
-        manifest = writer.claim_folder(out, plan)
-        if manifest is None:
-            missing = writer.missing_units(out, plan)
-            total = sum(request.count for request in asked)
-            done = total - sum(len(plan.unit(index)) for index in missing)
-            on_status(Status(done, total, "images"))
-            for index, images, tallies in make_units(plan, missing, studio, paths, workers=workers or _processors()):
-                writer.write_unit(out, index, images, tallies, studio.guide.vocabulary)
-                done += len(plan.unit(index))
-                on_status(Status(done, total, "images"))
-            manifest = writer.finish_archive(
-                out,
-                plan,
-                vocabulary=studio.guide.vocabulary,
-                size_px=studio.snapshot.settings.resolution,
-                weights={role: WeightsRecord(shas[role], f"{role}.safetensors") for role in ROLES},
-                versions=_versions(),
-                terms=_terms(studio),
-            )
+    plan = Plan(asked, shas, seed, search)
+    manifest = _make_archive(out, plan, studio, paths, workers or _processors(), on_status)
     return BuildReport(
         out=out,
         manifest_sha256=manifest.sha256,
@@ -258,6 +286,7 @@ def validate(
     *,
     radiographs: Path | None = None,
     judge: Path | None = None,
+    referee: Path | None = None,
     on_status: OnStatus = ignore_status,
 ) -> dict[str, Any]:
     """Measure an archive against real radiographs and write validation.json; returns its content.
@@ -266,31 +295,29 @@ def validate(
         archive_dir: A finished archive.
         radiographs: Radiograph set with films no generator saw; None = the bundled reference statistics.
         judge: The judge the archive was built with; None = bundled.
+        referee: A classifier that had no part in the archive and measures its labels too, or alone if the judge was
+            asked to filter; None = nobody does.
         on_status: Told what is being measured.
 
     Raises:
-        InputDataError: If there is no archive, or the judge is not the one the manifest names.
+        InputDataError: If there is no archive, the judge is not the one the manifest names, or the referee is no
+            referee, had a part in the archive, or sees images of another size.
         DamageError: If a shard cannot be read.
     """
-    from xrarchive.classifier.classifier import load_classifier
     from xrarchive.features import IMAGENET, imagenet_features, imagenet_fingerprint
-    from xrarchive.validation.columns import needed_columns, to_images
+    from xrarchive.validation.columns import PROVENANCE_COLUMNS, needed_columns, to_images
     from xrarchive.validation.reference import load_reference
     from xrarchive.validation.report import make_report
 
     manifest = read_manifest(archive_dir)
-    path = weights_path("judge", judge)
-    measuring = load_classifier(path, role="judge")
-    if measuring.sha256 != manifest.weights["judge"].sha256:
-        raise InputDataError(
-            f"{path} is not the judge {archive_dir} was built with: expected sha256 "
-            f"{manifest.weights['judge'].sha256[:12]}, found {measuring.sha256[:12]}.",
-            fix="Name the judge of that build with --judge or in xrarchive.toml.",
-            path=path,
-        )
+    measuring = _load_judge(weights_path("judge", judge), archive_dir, manifest)
+    third = None if referee is None else _load_referee(weights_path("referee", referee), manifest)
     real = None if radiographs is None else open_set(radiographs)
     images = to_images(
-        read_table(archive_dir, needed_columns(manifest.findings, _columns(manifest))), manifest.findings
+        read_table(archive_dir, needed_columns(manifest.findings, _columns(manifest))),
+        read_table(archive_dir, list(PROVENANCE_COLUMNS), PROVENANCE),
+        manifest.findings,
+        manifest.nuisances,
     )
     fingerprints = {IMAGENET: imagenet_fingerprint(), "judge": measuring.sha256}
     reference = (
@@ -305,7 +332,10 @@ def validate(
         },
         fingerprints=fingerprints,
         reference=reference,
-        real_agreement=real_agreement(measuring.meta),
+        judge=_rater("judge", measuring, manifest, images.judge),
+        referee=None
+        if third is None
+        else _rater("referee", third, manifest, _known_scores(third, manifest, images.pixels)),
         radiographs=None if real is None else _trained_on(real, manifest),
         seed=manifest.seed,
         on_status=on_status,
@@ -453,6 +483,24 @@ def import_weights(
     return adopt_weights(checkpoint, out, kind=kind, grey=grey, sha256=sha256, terms=terms)
 
 
+def import_xrv(
+    checkpoint: Path,
+    out: Path,
+    *,
+    name: str,
+    set_dir: Path,
+    role: Role,
+    sha256: str | None = None,
+    on_status: OnStatus = ignore_status,
+) -> XrvReport:
+    """Turn weights of torchxrayvision into a classifier; see `xrarchive.classifier.xrv_import.import_xrv`."""
+    from xrarchive.classifier import xrv_import
+
+    return xrv_import.import_xrv(
+        checkpoint, out, name=name, role=role, radiographs=open_set(set_dir), sha256=sha256, on_status=on_status
+    )
+
+
 def show_weights(path: Path) -> dict[str, Any]:
     """What a weight file holds; see `xrarchive.weights.describe_weights`."""
     from xrarchive.weights import describe_weights
@@ -474,29 +522,30 @@ def weights_path(role: str, given: Path | None) -> Path:
     return given / f"{role}.safetensors" if given.is_dir() else given
 
 
-def real_agreement(judge_meta: Mapping[str, Any]) -> dict[str, dict[str, object]]:
-    """The judge's cross-fitted AUROC on real radiographs per finding, where there is one."""
-    return {name: figures["cross_fitted"] for name, figures in judge_meta["figures"].items() if figures["cross_fitted"]}
-
-
 def _requests(
     guide: Classifier,
     offered: Sequence[str],
     per_class: int | None,
     findings: Sequence[str] | None,
     requests: Path | None,
+    like_real: int | None,
+    boost: float,
 ) -> tuple[ImageRequest, ...]:
+    callable_findings = _callable_findings(guide)
     if requests is not None:
         asked = read_requests(requests, guide.vocabulary)
+    elif like_real is not None:
+        asked = requests_like_real(
+            guide.meta.get("label_sets", {}), like_real, callable_findings=callable_findings, boost=boost
+        )
     else:
         names = offered if findings is None else tuple(findings)
         require_known(names, guide.vocabulary, where="--findings")
         if len(set(names)) != len(names):
             raise InputDataError(f"--findings names a finding twice: {', '.join(names)}.", fix="Name each once.")
         asked = requests_per_class(names, DEFAULT_PER_CLASS if per_class is None else per_class)
-    callable_findings = [name for name in guide.vocabulary if not math.isnan(guide.threshold(name))]
     for request in asked:
-        for name in request.findings:
+        for name in (*request.findings, *request.absent):
             if name not in callable_findings:
                 raise InputDataError(
                     f"The guide has no threshold for {name!r}: it saw too few examples.",
@@ -510,8 +559,110 @@ def _requests(
     return asked
 
 
+def _callable_findings(guide: Classifier) -> list[str]:
+    return [name for name in guide.vocabulary if not math.isnan(guide.threshold(name))]
+
+
+def _make_archive(
+    out: Path, plan: Plan, studio: Studio, paths: tuple[Path, Path, Path], workers: int, on_status: OnStatus
+) -> Manifest:
+    """Make what is missing of a plan and join it. Under torchrun every process makes its share, and the first joins."""
+    from xrarchive.archive import writer
+    from xrarchive.units import make_units, own_share, torchrun_place
+
+    place, places = torchrun_place()
+    with locked(out) if place == 0 else contextlib.nullcontext():
+        manifest = writer.claim_folder(out, plan) if place == 0 else writer.await_claim(out, plan)
+        if manifest is not None:
+            return manifest
+        missing = writer.missing_units(out, plan)
+        done = plan.total - sum(len(plan.unit(index)) for index in missing)
+        on_status(Status(done, plan.total, "images"))
+        own = own_share(missing, place, places)
+        for index, images, tallies in make_units(plan, own, studio, paths, workers=workers if places == 1 else 1):
+            writer.write_unit(out, index, images, tallies, studio.guide.vocabulary)
+            done += len(plan.unit(index))
+            on_status(Status(done, plan.total, "images"))
+        if place:
+            return writer.await_manifest(out, plan)
+        writer.await_units(out, plan)
+        return writer.finish_archive(
+            out,
+            plan,
+            vocabulary=studio.guide.vocabulary,
+            nuisances=studio.guide.nuisances,
+            size_px=studio.snapshot.settings.resolution,
+            weights={role: WeightsRecord(plan.weights[role], f"{role}.safetensors") for role in ROLES},
+            versions=_versions(),
+            terms=_terms(studio),
+        )
+
+
+def _for_this_processor(search: SearchSettings) -> SearchSettings:
+    import torch
+
+    from xrarchive.gan.devices import computes_bfloat16
+
+    if search.dtype != "auto":
+        return search
+    return dataclasses.replace(search, dtype="bfloat16" if computes_bfloat16(torch.device("cpu")) else "float32")
+
+
 def _columns(manifest: Manifest) -> list[str]:
     return [JUDGE_PREFIX + name for name in manifest.findings]
+
+
+def _load_judge(path: Path, archive_dir: Path, manifest: Manifest) -> Classifier:
+    from xrarchive.classifier.classifier import load_classifier
+
+    judge, expected = load_classifier(path, role="judge"), manifest.weights["judge"].sha256
+    if judge.sha256 != expected:
+        raise InputDataError(
+            f"{path} is not the judge {archive_dir} was built with: expected sha256 {expected[:12]}, found "
+            f"{judge.sha256[:12]}.",
+            fix="Name the judge of that build with --judge or in xrarchive.toml.",
+            path=path,
+        )
+    return judge
+
+
+def _load_referee(path: Path, manifest: Manifest) -> Classifier:
+    from xrarchive.classifier.classifier import load_classifier
+
+    sha256 = sha256_file(path) if path.is_file() else None
+    for role in ("guide", "judge"):
+        if sha256 == manifest.weights[role].sha256:
+            raise InputDataError(
+                f"{path} is the {role} this archive was built with: it had a part in the images and cannot referee.",
+                fix="Give a third classifier: xrarchive train classifier SET --role referee",
+                path=path,
+            )
+    referee = load_classifier(path, role="referee")
+    if referee.size_px != manifest.size_px:
+        raise InputDataError(
+            f"{path} sees images of {referee.size_px} px, the archive's are {manifest.size_px} px.",
+            fix="Train a referee on radiographs of that size.",
+            path=path,
+        )
+    return referee
+
+
+def _known_scores(classifier: Classifier, manifest: Manifest, pixels: Pixels) -> NDArray[np.float32]:
+    """Scores [N, K] in the manifest's order of findings; NaN where the classifier does not know one."""
+    scores = np.full((len(pixels), len(manifest.findings)), np.nan, np.float32)
+    known = [name for name in manifest.findings if name in classifier.vocabulary]
+    columns = [classifier.vocabulary.index(name) for name in known]
+    scores[:, [manifest.findings.index(name) for name in known]] = classifier.scores(pixels)[:, columns]
+    return scores
+
+
+def _rater(role: str, classifier: Classifier, manifest: Manifest, scores: NDArray[np.float32]) -> Rater:
+    from xrarchive.validation.raters import Rater
+
+    thresholds = [
+        classifier.threshold(name) if name in classifier.vocabulary else math.nan for name in manifest.findings
+    ]
+    return Rater(role, classifier.sha256, scores, np.array(thresholds, np.float32), classifier.meta["figures"])
 
 
 def _reference(
@@ -556,14 +707,21 @@ def _trained_on(real: RadiographSet, manifest: Manifest) -> Any:
 
 
 def model_card(paths: Mapping[str, Path], *, dataset: str | None = None) -> str:
-    """The card of `generator`, `guide` and `judge`, given by path; `dataset` is the archive made with them."""
+    """The card of `generator`, `guide`, `judge` and, if it is there, `referee`, given by path.
+
+    Args:
+        paths: Weight files by role.
+        dataset: Repository of the archive made with them.
+    """
     from xrarchive.cards import render_model_card
     from xrarchive.weights import read_meta
 
     metas = {
         role: read_meta(path, kind="generator" if role == "generator" else "classifier") for role, path in paths.items()
     }
-    return render_model_card(metas["generator"], metas["guide"], metas["judge"], dataset=dataset)
+    return render_model_card(
+        metas["generator"], metas["guide"], metas["judge"], dataset=dataset, referee=metas.get("referee")
+    )
 
 
 def _terms(studio: Studio) -> list[str]:

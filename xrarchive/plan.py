@@ -7,13 +7,15 @@ format, so these are part of the plan and never of the worker.
 
 from __future__ import annotations
 
+import bisect
 import csv
 import dataclasses
-import functools
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from xrarchive.errors import InputDataError
 from xrarchive.files import dump_json, sha256_bytes
@@ -23,29 +25,74 @@ from xrarchive.records import ImageRequest
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSettings:
-    """How hard the latent search may try.
+    """What counts as showing a finding, and how hard the latent search may try.
 
     Attributes:
-        steps: Optimisation steps from one start latent at most.
-        attempts: Start latents per image at most; then the image is a shortfall.
-        learning_rate: Adam's, on latents of norm sqrt(Z). After StyleGAN2's projector.
-        margin: Calibrated logits by which every asked finding must clear its threshold during the search, so that
-            rounding to 8 bits does not undo it.
+        strictness: Share of real radiographs that reach a finding's bar: .1 asks for what the guide sees in one film of
+            ten, .01 for what it sees in one of a hundred.
+        natural: Whether a finding's bar is reached by as many real radiographs as bear the finding, instead of by
+            `strictness` of them; the rule of `--like-real`, where rare and common findings stand side by side.
+        targets: Whether each image is to be as marked as a real radiograph drawn from those above the bar, so that an
+            archive holds cases of all degrees; otherwise the bar itself is enough.
+        match: Nuisances (`view`, `sex`, `age`, `source`, as the guide knows them) in which every image must resemble a
+            random draw, so that a finding is not drawn by drawing the view that goes with it.
+        tolerance: How far a matched nuisance may be off, in standard deviations of real radiographs.
+        judge_filter: Whether images that the judge does not call, at its own threshold, are left out. Then the judge
+            cannot measure the archive any more.
+        steps: Gradient steps from one draw at most.
+        attempts: Draws tried for an image at most; then it is a shortfall.
+        step_deg: Largest step, as an angle on the sphere.
+        travel_deg: Largest angle between draw and image.
+        margin: Calibrated logits by which the search keeps within a box, so that rounding to 8 bits does not undo it.
+        shift: Largest random shift of the image before the guide, as a share of its side.
+        gain: Largest random change of contrast and of brightness before the guide.
+        realism: Weight of the discriminator's opinion in the loss; 0 = not asked.
+        screen: Draws held against all boxes for every image wanted, before a gradient is spent.
+        slots: Latents optimised together.
         unit_images: Images searched for together.
+        dtype: Number format of the search; images are rendered and scored in float32. A plan says which: `auto`
+            becomes bfloat16 where the processor computes in it, else float32.
         threads: Processor threads per unit.
     """
 
-    steps: int = 100
+    strictness: float = 0.05
+    natural: bool = False
+    targets: bool = True
+    match: tuple[str, ...] = ()
+    tolerance: float = 0.3
+    judge_filter: bool = False
+    steps: int = 16
     attempts: int = 4
-    learning_rate: float = 0.1
-    margin: float = 0.05
-    unit_images: int = 48
+    step_deg: float = 8.0
+    travel_deg: float = 60.0
+    margin: float = 0.1
+    shift: float = 0.03
+    gain: float = 0.1
+    realism: float = 0.0
+    screen: int = 4
+    slots: int = 16
+    unit_images: int = 256
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     threads: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse a search without effort."""
-        if min(self.steps, self.attempts, self.unit_images, self.threads) < 1:
-            raise ValueError("steps, attempts, unit_images and threads must be at least 1")
+        """Refuse a search without effort, and shares that are none."""
+        for name in ("steps", "attempts", "screen", "slots", "unit_images", "threads"):
+            _require(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("step_deg", "travel_deg", "tolerance"):
+            _require(getattr(self, name) > 0, f"{name} must be more than 0, got {getattr(self, name)}")
+        for name in ("margin", "shift", "gain", "realism"):
+            _require(getattr(self, name) >= 0, f"{name} must not be negative, got {getattr(self, name)}")
+        _require(0 < self.strictness < 1, f"strictness must lie between 0 and 1, got {self.strictness}")
+        _require(self.travel_deg <= 180, f"travel_deg must be at most 180, got {self.travel_deg}")
+        known = ("auto", "float32", "bfloat16")
+        _require(self.dtype in known, f"dtype must be one of {', '.join(known)}, got {self.dtype!r}")
+        object.__setattr__(self, "match", tuple(self.match))
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise ValueError(message)
 
 
 @dataclass(frozen=True)
@@ -55,7 +102,7 @@ class PlannedImage:
     Attributes:
         image_id: Unique in the archive.
         request: Index of its request.
-        seed: Entropy of its start latents.
+        seed: Entropy of what is decided for this image alone: how marked it is to be.
     """
 
     image_id: str
@@ -89,30 +136,50 @@ class Plan:
         return sha256_bytes(dump_json(self.as_dict()))
 
     @property
+    def total(self) -> int:
+        """Images asked for in all."""
+        return sum(request.count for request in self.requests)
+
+    @property
     def units(self) -> int:
         """Number of units."""
-        return -(-sum(request.count for request in self.requests) // self.search.unit_images)
+        return -(-self.total // self.search.unit_images)
+
+    def unit_seed(self, index: int) -> int:
+        """Entropy of a unit's draws, below 2**63."""
+        return _entropy("unit", f"s{self.seed}-{index:06d}")
 
     def unit(self, index: int) -> tuple[PlannedImage, ...]:
-        """The images of one unit, in the order of the archive's rows: classes take turns."""
-        start = index * self.search.unit_images
-        return self.images[start : start + self.search.unit_images]
+        """The images of one unit, in the order of the archive's rows: classes take turns.
 
-    @functools.cached_property
-    def images(self) -> tuple[PlannedImage, ...]:
-        """All images in row order: the first of every request, the second of every request, ..."""
-        turns = max((request.count for request in self.requests), default=0)
-        return tuple(
-            self._image(request, turn)
-            for turn in range(turns)
-            for request in range(len(self.requests))
-            if turn < self.requests[request].count
-        )
+        The first image of every request comes first, then the second of every request that has two, ...
+        """
+        start = index * self.search.unit_images
+        stop = min(start + self.search.unit_images, self.total)
+        turn = bisect.bisect_right(range(max(self._counts, default=0)), start, key=self._before) - 1
+        skipped = start - self._before(max(turn, 0))
+        images: list[tuple[int, int]] = []
+        while len(images) < skipped + stop - start:
+            images += [(request, turn) for request, count in enumerate(self._counts) if turn < count]
+            turn += 1
+        return tuple(self._image(*place) for place in images[skipped : skipped + stop - start])
+
+    @property
+    def _counts(self) -> tuple[int, ...]:
+        return tuple(request.count for request in self.requests)
+
+    def _before(self, turn: int) -> int:
+        """Images of all turns before this one."""
+        return sum(min(count, turn) for count in self._counts)
 
     def _image(self, request: int, turn: int) -> PlannedImage:
-        name = f"s{self.seed}-{'+'.join(self.requests[request].findings).replace(' ', '_')}-{turn:06d}"
-        digest = hashlib.sha256(f"xrarchive.image/{name}".encode()).digest()
-        return PlannedImage(name, request, int.from_bytes(digest[:8], "big") >> 1)
+        name = f"s{self.seed}-{self.requests[request].slug}-{turn:06d}"
+        return PlannedImage(name, request, _entropy("image", name))
+
+
+def _entropy(kind: str, name: str) -> int:
+    digest = hashlib.sha256(f"xrarchive.{kind}/{name}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
 
 
 def requests_per_class(findings: Sequence[str], per_class: int) -> tuple[ImageRequest, ...]:
@@ -120,8 +187,62 @@ def requests_per_class(findings: Sequence[str], per_class: int) -> tuple[ImageRe
     return tuple(ImageRequest((finding,), per_class) for finding in findings)
 
 
+def requests_like_real(
+    label_sets: Mapping[str, int], count: int, *, callable_findings: Sequence[str], boost: float = 0.0
+) -> tuple[ImageRequest, ...]:
+    """`count` images whose label sets are as common as among real radiographs.
+
+    Shares are rounded by largest remainder, so that nothing is left to chance. Findings that cannot be called drop out
+    of their sets.
+
+    Args:
+        label_sets: How many real radiographs bear each set of findings, joined by '|'.
+        count: Images in all.
+        callable_findings: Findings that can be asked for, in the order they are to be named.
+        boost: 0 = as common as in reality, 1 = every set equally often.
+
+    Raises:
+        ValueError: If `count` is less than 1, or `boost` not within 0..1.
+        InputDataError: If no set can be asked for.
+    """
+    _require(count >= 1, f"like_real must be at least 1, got {count}")
+    _require(0 <= boost <= 1, f"boost must lie between 0 and 1, got {boost}")
+    found: Counter[tuple[str, ...]] = Counter()
+    for names, films in label_sets.items():
+        findings = tuple(name for name in callable_findings if name in names.split("|"))
+        if findings and not (NO_FINDING in findings and len(findings) > 1):
+            found[findings] += films
+    if not found:
+        raise InputDataError(
+            "The guide's radiographs bear no set of findings that can be asked for.",
+            fix="Use --per-class, or a guide trained on more labelled radiographs.",
+        )
+    weights = {findings: films ** (1 - boost) for findings, films in found.items()}
+    exact = {findings: count * weight / sum(weights.values()) for findings, weight in weights.items()}
+    counts = {findings: int(share) for findings, share in exact.items()}
+    by_remainder = sorted(exact, key=lambda findings: (counts[findings] - exact[findings], findings))
+    for findings in by_remainder[: count - sum(counts.values())]:
+        counts[findings] += 1
+    ordered = sorted(counts, key=lambda findings: (-counts[findings], findings))
+    return tuple(ImageRequest(findings, counts[findings]) for findings in ordered if counts[findings])
+
+
+def make_exclusive(requests: Sequence[ImageRequest], callable_findings: Sequence[str]) -> tuple[ImageRequest, ...]:
+    """The same requests, all other findings that can be called to be absent.
+
+    Raises:
+        InputDataError: If two requests, told apart by what was to be absent, become the same.
+    """
+    made = tuple(
+        dataclasses.replace(request, absent=tuple(name for name in callable_findings if name not in request.findings))
+        for request in requests
+    )
+    _require_distinct(made, where="--exclusive")
+    return made
+
+
 def read_requests(path: Path, vocabulary: Sequence[str]) -> tuple[ImageRequest, ...]:
-    """Read a CSV with the columns `findings` (joined by '|') and `count`.
+    """Read a CSV with the columns `findings` and `count`, and optionally `absent`; findings are joined by '|'.
 
     Raises:
         InputDataError: With file and line, for a missing column, an unknown or contradictory set of findings, a set
@@ -138,30 +259,40 @@ def read_requests(path: Path, vocabulary: Sequence[str]) -> tuple[ImageRequest, 
         raise InputDataError(f"{path} is not a UTF-8 CSV: {err}.", fix="Save it as UTF-8 CSV.", path=path) from err
     if not requests:
         raise InputDataError(f"{path} asks for nothing.", fix="Add a line such as 'Effusion|Edema,50'.", path=path)
-    sets = [frozenset(request.findings) for request in requests]
-    for request in requests:
-        if sets.count(frozenset(request.findings)) > 1:
-            raise InputDataError(
-                f"{path} asks twice for {'|'.join(request.findings)}.",
-                fix="Join the two lines and their counts.",
-                path=path,
-            )
+    _require_distinct(requests, where=str(path))
     return requests
 
 
-def require_consistent(findings: Sequence[str], *, where: str) -> None:
+def require_consistent(findings: Sequence[str], absent: Sequence[str] = (), *, where: str) -> None:
     """Refuse findings that no radiograph can show together.
 
     Raises:
-        InputDataError: For `No Finding` beside a finding, or a finding named twice.
+        InputDataError: For `No Finding` beside a finding, a finding named twice, or one both asked for and absent.
     """
     if NO_FINDING in findings and len(findings) > 1:
         raise InputDataError(
             f"{where}: {NO_FINDING!r} cannot be asked for together with another finding: {'|'.join(findings)}.",
             fix="Ask for them in separate lines.",
         )
-    if len(set(findings)) != len(findings):
-        raise InputDataError(f"{where}: a finding is named twice in {'|'.join(findings)}.", fix="Name it once.")
+    for name in (*findings, *absent):
+        if (*findings, *absent).count(name) > 1:
+            raise InputDataError(
+                f"{where}: {name!r} is named twice in {'|'.join(findings)}, absent {'|'.join(absent) or 'none'}.",
+                fix="Name it once, as asked for or as absent.",
+            )
+
+
+def _require_distinct(requests: Sequence[ImageRequest], *, where: str) -> None:
+    sets = Counter(_as_set(request) for request in requests)
+    for request in requests:
+        if sets[_as_set(request)] > 1:
+            raise InputDataError(
+                f"{where} asks twice for {'|'.join(request.findings)}.", fix="Join the two lines and their counts."
+            )
+
+
+def _as_set(request: ImageRequest) -> tuple[frozenset[str], frozenset[str]]:
+    return frozenset(request.findings), frozenset(request.absent)
 
 
 def _require_columns(found: Sequence[str], path: Path) -> None:
@@ -176,11 +307,12 @@ def _require_columns(found: Sequence[str], path: Path) -> None:
 
 def _read_request(row: dict[str, str | None], where: str, vocabulary: Sequence[str]) -> ImageRequest:
     findings = tuple(name.strip() for name in (row["findings"] or "").split("|"))
-    require_known(findings, vocabulary, where=where)
-    require_consistent(findings, where=where)
+    absent = tuple(name.strip() for name in (row.get("absent") or "").split("|") if name.strip())
+    require_known((*findings, *absent), vocabulary, where=where)
+    require_consistent(findings, absent, where=where)
     count = (row["count"] or "").strip()
     if not count.isascii() or not count.isdigit() or int(count) < 1:
         raise InputDataError(
             f"{where}: count is {count!r}, expected a positive whole number.", fix="Correct the count."
         )
-    return ImageRequest(findings, int(count))
+    return ImageRequest(findings, int(count), absent)

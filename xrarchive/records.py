@@ -5,6 +5,7 @@ Plain types and numpy only, so that archives can be read, checked and published 
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -31,10 +32,19 @@ def ignore_status(status: Status) -> None:
 
 @dataclass(frozen=True)
 class ImageRequest:
-    """`count` images that show all of `findings`; the first one is the image's class label."""
+    """`count` images that show all of `findings` and none of `absent`; the first finding is the image's class label."""
 
     findings: tuple[str, ...]
     count: int
+    absent: tuple[str, ...] = ()
+
+    @property
+    def slug(self) -> str:
+        """A name for image ids: `Effusion+Edema`, and of what is to be absent a short hash."""
+        name = "+".join(self.findings).replace(" ", "_")
+        if not self.absent:
+            return name
+        return f"{name}-{zlib.crc32('|'.join(sorted(self.absent)).encode()):08x}"
 
 
 @dataclass(frozen=True)
@@ -45,40 +55,62 @@ class SyntheticImage:
         image_id: Unique within an archive, never reused.
         pixels: uint8 [H, W], 0 = black.
         findings: The findings asked for; ``findings[0]`` is the class label.
+        absent: The findings asked not to be there.
         guide: Probability per finding from the classifier that steered, of exactly these pixels.
         judge: Probability per finding from the classifier that only measures, of exactly these pixels.
-        seed: Entropy of the image's own random stream; with `attempt` it gives the start latent.
-        attempt: Which start latent led here, 0 = the first.
-        steps: Optimisation steps taken from that start.
-        travel_deg: Angle in degrees between start and accepted latent on the sphere.
+        soft_label: P(the class label's finding is there | both scores), as among real radiographs.
+        targets: Logit of the guide that was aimed at, for each of `findings`.
+        seed: Entropy of its unit's draws; with `draw` it gives the start latent.
+        draw: Which draw of the unit led here.
+        steps: Gradient steps taken from that draw, 0 = it was there already.
+        travel_deg: Angle in degrees between draw and accepted latent on the sphere.
+        nuisances: The guide's logit of each nuisance it knows, of exactly these pixels.
+        start_nuisances: The same of the draw, in the number format of the search.
         latent: float32 [Z], norm sqrt(Z); renders to `pixels` with the archive's generator.
     """
 
     image_id: str
     pixels: npt.NDArray[np.uint8]
     findings: tuple[str, ...]
+    absent: tuple[str, ...]
     guide: Mapping[str, float]
     judge: Mapping[str, float]
+    soft_label: float
+    targets: tuple[float, ...]
     seed: int
-    attempt: int
+    draw: int
     steps: int
     travel_deg: float
+    nuisances: tuple[float, ...]
+    start_nuisances: tuple[float, ...]
     latent: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Tally:
-    """What became of one request: how many images were asked for, tried and accepted, and the best score reached.
+    """What became of one request.
 
-    `best` is the highest value of min over asked findings of (guide probability - threshold) among failures, None
-    if nothing failed.
+    Attributes:
+        findings: Asked for.
+        absent: Asked not to be there.
+        asked: Images asked for.
+        accepted: Images made.
+        starts: Draws tried, by gradient or as they were; `accepted / starts` is the yield.
+        filtered: Images reached and left out because the judge did not agree, if it was asked to filter.
+        missed_by: The fewest logits by which an image that was not reached missed its box, None if all were reached.
+        median_steps: Of the accepted images; None = not one, or not counted yet.
+        median_travel_deg: As `median_steps`.
     """
 
     findings: tuple[str, ...]
+    absent: tuple[str, ...]
     asked: int
     accepted: int
-    attempts: int
-    best: float | None
+    starts: int
+    filtered: int
+    missed_by: float | None
+    median_steps: float | None = None
+    median_travel_deg: float | None = None
 
     @property
     def missing(self) -> int:

@@ -18,6 +18,7 @@ from xrarchive.tables import Settings, Table, check_table, from_table
 
 if TYPE_CHECKING:
     from xrarchive.gan.settings import GeneratorSettings
+    from xrarchive.plan import SearchSettings
 
 PROJECT_FILE = "xrarchive.toml"
 DEFAULT_PER_CLASS = 20
@@ -60,12 +61,14 @@ class TrainSettings:
         generator_out: Run folder of the generator.
         guide_out: Run folder of the guide.
         judge_out: Run folder of the judge.
+        referee_out: Run folder of the referee.
     """
 
     radiographs: Path | None = None
     generator_out: Path = Path("runs/generator")
     guide_out: Path = Path("runs/guide")
     judge_out: Path = Path("runs/judge")
+    referee_out: Path = Path("runs/referee")
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,9 @@ class BuildSettings:
         per_class: Images for every finding; None = 20, or what `requests` says.
         findings: Findings to make; None = all the weights offer.
         requests: File of requests, instead of `per_class` and `findings`.
+        like_real: Images whose label sets are as common as among the guide's radiographs, instead of all of these.
+        boost: With `like_real`: 0 = as common as in reality, 1 = every set equally often.
+        exclusive: Whether findings not asked for must be absent; otherwise nobody asks.
         generator: Weights.
         guide: Weights.
         judge: Weights.
@@ -86,6 +92,9 @@ class BuildSettings:
     per_class: int | None = None
     findings: tuple[str, ...] | None = None
     requests: Path | None = None
+    like_real: int | None = None
+    boost: float = 0.0
+    exclusive: bool = False
     generator: Path | None = None
     guide: Path | None = None
     judge: Path | None = None
@@ -94,22 +103,42 @@ class BuildSettings:
 
     def __post_init__(self) -> None:
         """Refuse two answers to one question."""
-        if self.requests is not None and (self.per_class is not None or self.findings is not None):
-            raise ValueError("requests says what to build: leave out per_class and findings, or leave out requests")
-        if self.per_class is not None and self.per_class < 1:
-            raise ValueError(f"per_class must be at least 1, got {self.per_class}")
+        ways = {"requests": self.requests, "like_real": self.like_real, "per_class or findings": self._by_class}
+        given = [name for name, value in ways.items() if value]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} both say what to build: leave out all but one")
+        for name in ("per_class", "like_real"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if not 0 <= self.boost <= 1:
+            raise ValueError(f"boost must lie between 0 and 1, got {self.boost}")
+        if self.boost and self.like_real is None:
+            raise ValueError("boost goes with like_real: it says how often rare label sets are drawn")
+
+    @property
+    def _by_class(self) -> bool:
+        return self.per_class is not None or self.findings is not None
 
     @property
     def images_per_class(self) -> int | None:
-        """How many images every finding gets, or None if a file of requests says."""
-        return None if self.requests is not None else self.per_class or DEFAULT_PER_CLASS
+        """How many images every finding gets, or None if something else says what to build."""
+        if self.requests is not None or self.like_real is not None:
+            return None
+        return self.per_class or DEFAULT_PER_CLASS
 
 
 @dataclass(frozen=True)
 class ValidateSettings:
-    """[validate]: `radiographs` is the set to compare with; None = the bundled reference statistics."""
+    """[validate]: what an archive is measured against.
+
+    Attributes:
+        radiographs: Set to compare with; None = the bundled reference statistics.
+        referee: Weights of a classifier that measures the labels beside the judge; None = nobody does.
+    """
 
     radiographs: Path | None = None
+    referee: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -123,13 +152,14 @@ class PublishSettings:
 
 @dataclass(frozen=True)
 class Project:
-    """A whole project file. `generator` and `classifier` stay tables: their dataclasses belong to the trainers."""
+    """A whole project file. `generator`, `classifier` and `search` stay tables: their dataclasses belong elsewhere."""
 
     ingest: IngestSettings = IngestSettings()
     train: TrainSettings = TrainSettings()
     generator: Table = field(default_factory=dict)
     classifier: Table = field(default_factory=dict)
     build: BuildSettings = BuildSettings()
+    search: Table = field(default_factory=dict)
     validate: ValidateSettings = ValidateSettings()
     publish: PublishSettings = PublishSettings()
 
@@ -194,6 +224,26 @@ def generator_settings(project: Project, preset: str | None, flags: Table) -> Ge
     return layered(GeneratorSettings, "generator", {**PRESETS[str(name)], **table}, flags)
 
 
+def search_settings(project: Project, flags: Table, *, like_real: bool = False) -> SearchSettings:
+    """Limits of a latent search: the project file's [search], typed options over it.
+
+    An archive with label sets as in reality gets bars as in reality, unless somebody said how strict to be.
+
+    Args:
+        project: Its [search].
+        flags: Settings from the command line, values as TOML has them.
+        like_real: Whether label sets are drawn as in reality.
+
+    Raises:
+        SettingsError: As `layered`.
+    """
+    from xrarchive.plan import SearchSettings
+
+    said = {"strictness", "natural"} & {*project.search, *flags}
+    table = project.search if said or not like_real else {**project.search, "natural": True}
+    return layered(SearchSettings, "search", table, flags)
+
+
 def resolve(section: Settings, **flags: object) -> Settings:
     """`section` with the options that were given; an option left out is None.
 
@@ -211,12 +261,14 @@ def resolve_build(section: BuildSettings, **flags: object) -> BuildSettings:
     """Like `resolve`: an option that says what to build also puts aside what the file says about it.
 
     Raises:
-        SettingsError: If ``requests`` is given beside ``per_class`` or ``findings``.
+        SettingsError: If two of ``requests``, ``like_real`` and ``per_class`` or ``findings`` are given.
     """
-    if flags.get("requests") is not None:
-        section = dataclasses.replace(section, per_class=None, findings=None)
-    elif flags.get("per_class") is not None or flags.get("findings") is not None:
-        section = dataclasses.replace(section, requests=None)
+    ways = {"requests": ("requests",), "like_real": ("like_real", "boost"), "classes": ("per_class", "findings")}
+    chosen = [way for way, names in ways.items() if any(flags.get(name) is not None for name in names)]
+    if chosen:
+        others = [name for way, names in ways.items() if way not in chosen for name in names]
+        defaults: dict[str, Any] = {name: getattr(BuildSettings, name) for name in others}
+        section = dataclasses.replace(section, **defaults)
     return resolve(section, **flags)
 
 
@@ -268,6 +320,7 @@ TEMPLATE = """\
 # generator_out = "runs/generator"
 # guide_out = "runs/guide"
 # judge_out = "runs/judge"
+# referee_out = "runs/referee"
 
 [generator]                          # any setting of the generator: see `xrarchive train generator --help`
 # preset = "balanced"                # or "segal2020", "tiny": what the settings below start from
@@ -283,11 +336,19 @@ TEMPLATE = """\
 # generator = "runs/generator"       # example; default: the bundled weights
 # guide = "runs/guide"               # example; default: the bundled weights
 # judge = "runs/judge"               # example; default: the bundled weights
+# like_real = 1_000                  # example: label sets as common as in reality, instead of the three above
+# boost = 0.5                        # example: with like_real, rare sets more often; default: 0
+# exclusive = false                  # whether findings not asked for must be absent
 # out = "archive"
 # seed = 0
 
+[search]                             # the latent search: see `xrarchive build --help` and README
+# strictness = 0.05                  # share of real radiographs that reach a finding's bar
+# match = ["view"]                   # example: nuisances in which images must resemble random draws
+
 [validate]
 # radiographs = "radiographs"        # example; default: the bundled reference statistics
+# referee = "runs/referee"           # example: measures the labels beside the judge; default: nobody does
 
 [publish]
 # repo = "me/synthetic-chests"       # example: the dataset repository

@@ -1,4 +1,4 @@
-"""How well a score separates present from absent: AUROC with a bootstrap interval over patients.
+"""Scores and labels: logits and probabilities, and AUROC with a bootstrap interval over patients.
 
 Scores and labels come in, an `Interval` goes out. Used by label agreement here and by the classifier trainer.
 """
@@ -38,6 +38,19 @@ class Interval:
     def defined(self) -> bool:
         """Whether both classes were there."""
         return bool(np.isfinite(self.value))
+
+
+def to_logit(probabilities: npt.ArrayLike) -> Floats:
+    """log(p / (1 - p)) of any [...] in (0, 1)."""
+    values = np.asarray(probabilities, np.float64)
+    logits: Floats = np.log(values) - np.log1p(-values)
+    return logits
+
+
+def to_probability(logits: npt.ArrayLike) -> Floats:
+    """The logistic function of any [...], without overflow."""
+    probabilities: Floats = 0.5 * (1 + np.tanh(0.5 * np.asarray(logits, np.float64)))
+    return probabilities
 
 
 def auroc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:

@@ -6,36 +6,46 @@ in a fixed padded batch, rounded to 8 bits, and the guide must still see every a
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from xrarchive.boxes import make_boxes, nuisance_tolerance, stratum_shifts
 from xrarchive.classifier.classifier import Classifier, load_classifier
+from xrarchive.classifier.pair import soft_label
 from xrarchive.errors import InputDataError
-from xrarchive.gan.networks import Generator
-from xrarchive.gan.snapshots import GeneratorSnapshot, load_snapshot
-from xrarchive.latents import draw_latent, optimise_latents, travel_deg
+from xrarchive.gan.layers import kernels_ready
+from xrarchive.gan.networks import Discriminator, Generator
+from xrarchive.gan.snapshots import GeneratorSnapshot, load_discriminator, load_snapshot
+from xrarchive.latents import SETTLE_BATCH, Floats, LatentSearch, Matching, search_latents
 from xrarchive.pixels import Pixels, to_pixels
 from xrarchive.plan import Plan, PlannedImage
 from xrarchive.records import SyntheticImage, Tally
+from xrarchive.statistics import to_logit, to_probability
 
 # Rendering always runs batches of this many latents; a shorter one is padded with its first latent.
-RENDER_BATCH = 32
+RENDER_BATCH = SETTLE_BATCH
 
 
 @dataclass(frozen=True)
 class Studio:
-    """The three sets of weights an archive is made with."""
+    """The three sets of weights an archive is made with; `discriminator` is the generator's, if it has one."""
 
     snapshot: GeneratorSnapshot
     guide: Classifier
     judge: Classifier
+    discriminator: Discriminator | None = None
+
+    def soft_label(self, finding: str, guide_logit: float, judge_logit: float) -> float:
+        """P(finding | both scores) as fitted on real radiographs; the judge's own word where that was not done."""
+        pair = self.judge.meta.get("pair")
+        if pair and pair["guide_sha256"] == self.guide.sha256 and finding in pair["soft"]:
+            return float(soft_label(pair, finding, np.array([guide_logit]), np.array([judge_logit]))[0])
+        return float(to_probability(judge_logit))
 
 
 def open_studio(generator: Path, guide: Path, judge: Path) -> Studio:
@@ -46,7 +56,10 @@ def open_studio(generator: Path, guide: Path, judge: Path) -> Studio:
         DamageError: If a file is not readable.
     """
     studio = Studio(
-        load_snapshot(generator), load_classifier(guide, role="guide"), load_classifier(judge, role="judge")
+        load_snapshot(generator),
+        load_classifier(guide, role="guide"),
+        load_classifier(judge, role="judge"),
+        load_discriminator(generator),
     )
     settings = studio.snapshot.settings
     if settings.channels != 1:
@@ -71,6 +84,7 @@ def open_studio(generator: Path, guide: Path, judge: Path) -> Studio:
             fix="Train both on sets with the same --findings.",
             path=judge,
         )
+    _require_apart(studio, judge)
     shared = set(studio.guide.meta["patients"]) & set(studio.judge.meta["patients"])
     if shared:
         raise InputDataError(
@@ -82,6 +96,18 @@ def open_studio(generator: Path, guide: Path, judge: Path) -> Studio:
     return studio
 
 
+def _require_apart(studio: Studio, path: Path) -> None:
+    """Imported weights name no patients: they are held apart by the sets of radiographs they were trained on."""
+    origins = [classifier.meta.get("origin", {}).get("trained_on", ()) for classifier in (studio.guide, studio.judge)]
+    common = sorted(set(origins[0]) & set(origins[1]))
+    if common:
+        raise InputDataError(
+            f"Guide and judge were both trained by others on {', '.join(common)}.",
+            fix="Give a judge that was trained on other radiographs.",
+            path=path,
+        )
+
+
 def build_unit(plan: Plan, index: int, studio: Studio) -> tuple[list[SyntheticImage], list[Tally]]:
     """Make the images of one unit: pure in (plan, index, weights), given the plan's thread count.
 
@@ -89,40 +115,68 @@ def build_unit(plan: Plan, index: int, studio: Studio) -> tuple[list[SyntheticIm
         The accepted images in row order, and a tally for each request that has images in this unit.
     """
     images = plan.unit(index)
-    latent_size = studio.snapshot.settings.latent_size
-    made: dict[int, SyntheticImage] = {}
-    attempts, best = [0] * len(images), [-np.inf] * len(images)
-    for attempt in range(plan.search.attempts):
-        waiting = [slot for slot in range(len(images)) if slot not in made]
-        if not waiting:
-            break
-        start = torch.stack([draw_latent(images[slot].seed, attempt, latent_size) for slot in waiting])
-        asked = _asked(plan, [images[slot] for slot in waiting], studio.guide)
-        search = optimise_latents(
-            start, asked=asked, generator=studio.snapshot.generator, guide=studio.guide, settings=plan.search
+    low, high = make_boxes(plan, images, studio.guide)
+    generator = studio.snapshot.generator
+    with kernels_ready(generator, torch.float32):
+        found = search_latents(
+            generator=generator,
+            guide=studio.guide,
+            low=low,
+            high=high,
+            settings=plan.search,
+            seed=plan.unit_seed(index),
+            exact=lambda latents: _exact(generator, studio.guide, latents),
+            matching=_matching(plan, images, studio.guide) if plan.search.match else None,
+            discriminator=studio.discriminator,
         )
-        pixels = render(studio.snapshot.generator, search.latents)
-        scores = studio.guide.scores(pixels)
-        margins = np.where(asked.numpy(), scores - studio.guide.thresholds, np.inf).min(axis=1)
-        travel = travel_deg(start, search.latents)
-        for row, slot in enumerate(waiting):
-            attempts[slot] += 1
-            best[slot] = max(best[slot], float(margins[row]))
-            if margins[row] >= 0:
-                made[slot] = SyntheticImage(
-                    image_id=images[slot].image_id,
-                    pixels=pixels[row],
-                    findings=plan.requests[images[slot].request].findings,
-                    guide=_named(studio.guide, scores[row]),
-                    judge={},
-                    seed=images[slot].seed,
-                    attempt=attempt,
-                    steps=int(search.steps[row]),
-                    travel_deg=round(float(travel[row]), 3),
-                    latent=search.latents[row].numpy(),
-                )
-    accepted = _with_judge([made[slot] for slot in sorted(made)], studio.judge)
-    return accepted, _tallies(plan, images, made, attempts, best)
+    reached = np.flatnonzero(found.reached)
+    judged = studio.judge.outputs(found.pixels) if len(reached) else np.empty((0, 0), np.float32)
+    made = [
+        _image(plan, index, images[slot], found, row, judged[row], studio)
+        for row, slot in enumerate(reached)
+        if not plan.search.judge_filter or _judge_calls(plan, images[slot], judged[row], studio.judge)
+    ]
+    return made, _tallies(plan, images, found, {image.image_id for image in made})
+
+
+def _matching(plan: Plan, images: Sequence[PlannedImage], guide: Classifier) -> Matching:
+    return Matching(nuisance_tolerance(plan.search, guide), stratum_shifts(plan, images, guide))
+
+
+def _image(
+    plan: Plan, index: int, planned: PlannedImage, found: LatentSearch, row: int, judged: Floats, studio: Studio
+) -> SyntheticImage:
+    request, guide = plan.requests[planned.request], studio.guide
+    label = guide.vocabulary.index(request.findings[0])
+    findings = len(guide.vocabulary)
+    return SyntheticImage(
+        image_id=planned.image_id,
+        pixels=found.pixels[row],
+        findings=request.findings,
+        absent=request.absent,
+        guide=_probabilities(guide, found.outputs[row]),
+        judge=_probabilities(studio.judge, judged),
+        soft_label=studio.soft_label(request.findings[0], found.outputs[row, label], judged[label]),
+        targets=tuple(float(found.low[row, guide.vocabulary.index(name)]) for name in request.findings),
+        seed=plan.unit_seed(index),
+        draw=int(found.draw[row]),
+        steps=int(found.steps[row]),
+        travel_deg=round(float(found.travel_deg[row]), 3),
+        nuisances=tuple(found.outputs[row, findings:].tolist()),
+        start_nuisances=tuple(found.start_outputs[row, findings:].tolist()),
+        latent=found.latents[row],
+    )
+
+
+def _judge_calls(plan: Plan, planned: PlannedImage, judged: Floats, judge: Classifier) -> bool:
+    findings = plan.requests[planned.request].findings
+    thresholds = [(judge.vocabulary.index(name), to_logit(judge.threshold(name))) for name in findings]
+    return all(judged[column] >= threshold for column, threshold in thresholds)
+
+
+def _exact(generator: Generator, guide: Classifier, latents: Tensor) -> tuple[Pixels, Floats]:
+    pixels = render(generator, latents)
+    return pixels, guide.outputs(pixels)
 
 
 def render(generator: Generator, latents: Tensor) -> Pixels:
@@ -136,40 +190,26 @@ def render(generator: Generator, latents: Tensor) -> Pixels:
     return np.concatenate(parts)
 
 
-def _asked(plan: Plan, images: Sequence[PlannedImage], guide: Classifier) -> Tensor:
-    rows = [[finding in plan.requests[image.request].findings for finding in guide.vocabulary] for image in images]
-    return torch.tensor(rows, dtype=torch.bool)
+def _probabilities(classifier: Classifier, logits: Floats) -> dict[str, float]:
+    findings = len(classifier.vocabulary)
+    return dict(zip(classifier.vocabulary, to_probability(logits[:findings]).tolist(), strict=True))
 
 
-def _named(classifier: Classifier, scores: npt.NDArray[np.float32]) -> dict[str, float]:
-    return dict(zip(classifier.vocabulary, scores.tolist(), strict=True))
-
-
-def _with_judge(images: list[SyntheticImage], judge: Classifier) -> list[SyntheticImage]:
-    if not images:
-        return []
-    scores = judge.scores(np.stack([image.pixels for image in images]))
-    return [dataclasses.replace(image, judge=_named(judge, row)) for image, row in zip(images, scores, strict=True)]
-
-
-def _tallies(
-    plan: Plan,
-    images: Sequence[PlannedImage],
-    made: dict[int, SyntheticImage],
-    attempts: Sequence[int],
-    best: Sequence[float],
-) -> list[Tally]:
+def _tallies(plan: Plan, images: Sequence[PlannedImage], found: LatentSearch, made: set[str]) -> list[Tally]:
     tallies = []
     for request in sorted({image.request for image in images}):
         slots = [slot for slot, image in enumerate(images) if image.request == request]
-        failed = [best[slot] for slot in slots if slot not in made]
+        accepted = sum(images[slot].image_id in made for slot in slots)
+        missed = [float(found.gap[slot]) for slot in slots if not found.reached[slot]]
         tallies.append(
             Tally(
                 findings=plan.requests[request].findings,
+                absent=plan.requests[request].absent,
                 asked=len(slots),
-                accepted=len(slots) - len(failed),
-                attempts=sum(attempts[slot] for slot in slots),
-                best=round(max(failed), 6) if failed else None,
+                accepted=accepted,
+                starts=int(found.starts[slots].sum()),
+                filtered=len(slots) - len(missed) - accepted,
+                missed_by=round(min(missed), 6) if missed else None,
             )
         )
     return tallies

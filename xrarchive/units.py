@@ -52,6 +52,16 @@ def make_units(
             yield (index, *build_unit(plan, index, studio))
 
 
+def torchrun_place() -> tuple[int, int]:
+    """This process's number and how many there are: torchrun's RANK and WORLD_SIZE, or 0 of 1."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def own_share(indices: Sequence[int], place: int, places: int) -> list[int]:
+    """The units this process makes, by their number alone: processes may see different units missing."""
+    return [index for index in indices if index % places == place]
+
+
 @contextlib.contextmanager
 def pinned_threads(count: int) -> Iterator[None]:
     """Run torch with exactly `count` threads: their number decides the last bits of every result."""

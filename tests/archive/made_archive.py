@@ -15,11 +15,12 @@ from xrarchive.plan import Plan, PlannedImage, SearchSettings
 from xrarchive.records import ImageRequest, SyntheticImage, Tally
 
 FINDINGS = ("No Finding", "Effusion", "Pleural_Thickening", "Mass")
+NUISANCES = ("view", "sex")
 SIZE_PX = 12
 ROWS_PER_SHARD = 6
 REQUESTS = (
     ImageRequest(("Mass",), 4),
-    ImageRequest(("No Finding",), 3),
+    ImageRequest(("No Finding",), 3, absent=("Pleural_Thickening",)),
     ImageRequest(("Effusion", "Mass"), 2),
 )
 
@@ -35,12 +36,17 @@ def make_image(plan: Plan, planned: PlannedImage) -> SyntheticImage:
         image_id=planned.image_id,
         pixels=rng.integers(0, 256, (SIZE_PX, SIZE_PX), np.uint8),
         findings=plan.requests[planned.request].findings,
+        absent=plan.requests[planned.request].absent,
         guide=dict(zip(FINDINGS, rng.random(len(FINDINGS)).tolist(), strict=True)),
         judge=dict(zip(FINDINGS, rng.random(len(FINDINGS)).tolist(), strict=True)),
+        soft_label=0.625,
+        targets=tuple(rng.random(len(plan.requests[planned.request].findings)).tolist()),
         seed=planned.seed,
-        attempt=1,
+        draw=1,
         steps=7,
         travel_deg=12.5,
+        nuisances=tuple(rng.random(len(NUISANCES)).tolist()),
+        start_nuisances=tuple(rng.random(len(NUISANCES)).tolist()),
         latent=rng.standard_normal(5, np.float32),
     )
 
@@ -49,9 +55,9 @@ def write_units(folder: Path, plan: Plan, indices: list[int] | None = None) -> N
     for index in writer.missing_units(folder, plan) if indices is None else indices:
         images = [make_image(plan, planned) for planned in plan.unit(index)]
         tallies = [
-            Tally(request.findings, count, count, 2 * count, None)
+            Tally(request.findings, request.absent, count, count, 2 * count, 0, None)
             for request in plan.requests
-            if (count := sum(image.findings == request.findings for image in images))
+            if (count := sum((image.findings, image.absent) == (request.findings, request.absent) for image in images))
         ]
         writer.write_unit(folder, index, images, tallies, FINDINGS)
 
@@ -61,6 +67,7 @@ def finish(folder: Path, plan: Plan) -> Manifest:
         folder,
         plan,
         vocabulary=FINDINGS,
+        nuisances=NUISANCES,
         size_px=SIZE_PX,
         weights={role: WeightsRecord(sha256, f"{role}.safetensors") for role, sha256 in plan.weights.items()},
         versions={"numpy": np.__version__},

@@ -15,7 +15,7 @@ from xrarchive.archive.reader import read_pixels, read_table
 from xrarchive.archive.schema import data_features, features_of
 
 PLAN = make_plan()
-IMAGES = [make_image(PLAN, planned) for planned in PLAN.images]
+IMAGES = [make_image(PLAN, planned) for index in range(PLAN.units) for planned in PLAN.unit(index)]
 
 
 def load(folder, *config, **options):
@@ -50,9 +50,11 @@ def test_label_names_and_their_order(rows):
     ]
 
 
-def test_a_finding_nobody_asked_for_is_null_and_never_false(rows):
+def test_a_finding_is_null_where_nobody_asked_and_false_where_its_absence_was(rows):
     for name in FINDINGS:
-        assert rows[name][:] == [True if name in image.findings else None for image in IMAGES]
+        told = [True if name in image.findings else False if name in image.absent else None for image in IMAGES]
+        assert rows[name][:] == told
+    assert False in rows["Pleural_Thickening"][:]
 
 
 def test_scores_and_the_mark_synthetic(rows):
@@ -68,6 +70,7 @@ def test_features_are_those_promised(rows):
         *FINDINGS,
         *(f"guide_{name}" for name in FINDINGS),
         *(f"judge_{name}" for name in FINDINGS),
+        "soft_label",
         "synthetic",
     ]
     assert rows.features["image"] == Image(mode="L")
@@ -81,8 +84,12 @@ def test_provenance_joins_by_image_id(made):
     assert provenance["image_id"][:] == [image.image_id for image in IMAGES]
     assert provenance["seed"][:] == [image.seed for image in IMAGES]
     assert provenance["latent"][:] == [image.latent.tolist() for image in IMAGES]
-    assert provenance[0] | {"latent": 0, "seed": 0, "image_id": ""} == {
-        "image_id": "", "seed": 0, "attempt": 1, "steps": 7, "travel_deg": 12.5, "latent": 0,
+    for name in ("targets", "nuisances", "start_nuisances"):
+        wanted = [np.float32(getattr(image, name)).tolist() for image in IMAGES]
+        assert provenance[name][:] == wanted
+    lists = {"latent": [], "targets": [], "nuisances": [], "start_nuisances": []}
+    assert provenance[0] | lists | {"seed": 0, "image_id": ""} == {
+        "image_id": "", "seed": 0, "draw": 1, "steps": 7, "travel_deg": 12.5, **lists,
     }  # fmt: skip
 
 

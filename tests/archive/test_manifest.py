@@ -3,7 +3,7 @@ import json
 import random
 
 import pytest
-from made_archive import FINDINGS, make_archive, make_plan, shard_bytes
+from made_archive import FINDINGS, NUISANCES, make_archive, make_plan, shard_bytes
 
 from xrarchive.archive.manifest import MANIFEST_NAME, FileRecord, read_manifest, write_manifest
 from xrarchive.errors import DamageError, InputDataError
@@ -21,17 +21,17 @@ def test_round_trip(made, tmp_path):
 
 def test_content(made):
     manifest, plan = read_manifest(made), make_plan()
-    assert manifest.findings == FINDINGS
+    assert (manifest.findings, manifest.nuisances) == (FINDINGS, NUISANCES)
     assert (manifest.size_px, manifest.rows, manifest.seed) == (12, 9, 3)
     assert manifest.counts == {"No Finding": 3, "Effusion": 2, "Mass": 4}
     assert manifest.labels == ("No Finding", "Effusion", "Mass")
     assert manifest.tallies == (
-        Tally(("Mass",), 4, 4, 8, None),
-        Tally(("No Finding",), 3, 3, 6, None),
-        Tally(("Effusion", "Mass"), 2, 2, 4, None),
+        Tally(("Mass",), (), 4, 4, 8, 0, None, 7.0, 12.5),
+        Tally(("No Finding",), ("Pleural_Thickening",), 3, 3, 6, 0, None, 7.0, 12.5),
+        Tally(("Effusion", "Mass"), (), 2, 2, 4, 0, None, 7.0, 12.5),
     )
     assert manifest.plan_sha256 == plan.sha256
-    assert manifest.settings == dataclasses.asdict(plan.search)
+    assert manifest.settings == json.loads(json.dumps(dataclasses.asdict(plan.search)))
     assert manifest.terms == ("nih-chestxray14",)
     for name, record in manifest.files.items():
         path = made / name
@@ -42,7 +42,19 @@ def test_content(made):
 def test_it_holds_neither_date_nor_version_nor_path(made):
     value = json.loads((made / MANIFEST_NAME).read_bytes())
     assert set(value) == {
-        *("schema", "checksum", "findings", "size_px", "rows", "counts", "tallies", "files", "weights", "seed"),
+        *(
+            "schema",
+            "checksum",
+            "findings",
+            "nuisances",
+            "size_px",
+            "rows",
+            "counts",
+            "tallies",
+            "files",
+            "weights",
+            "seed",
+        ),
         *("settings", "plan_sha256", "versions", "terms"),
     }
     assert str(made.parent) not in (made / MANIFEST_NAME).read_text()

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 
@@ -16,7 +17,9 @@ from made_archive import (
 
 from xrarchive.archive import writer
 from xrarchive.archive.manifest import MANIFEST_NAME, read_manifest
-from xrarchive.errors import DamageError, InputDataError, PlanChangedError, ShortfallError
+from xrarchive.archive.reader import read_table
+from xrarchive.errors import DamageError, InputDataError, PlanChangedError, ShortfallError, StorageError
+from xrarchive.files import locked
 from xrarchive.records import ImageRequest, Tally
 
 PLAN = make_plan()
@@ -80,9 +83,13 @@ CHANGES = {
     "seed": (make_plan(seed=4), "seed: 3 there, 4 now"),
     "count": (
         make_plan(requests=(ImageRequest(("Mass",), 5), *REQUESTS[1:])),
-        r"requests: 4 Mass, 3 No Finding, 2 Effusion\|Mass there, 5 Mass, 3 No Finding, 2 Effusion\|Mass now",
+        r"requests: 4 Mass, 3 No Finding without Pleural_Thickening, 2 Effusion\|Mass there, 5 Mass, 3 No",
     ),
-    "order": (make_plan(requests=REQUESTS[::-1]), r"2 Effusion\|Mass, 3 No Finding, 4 Mass now"),
+    "order": (make_plan(requests=REQUESTS[::-1]), r"2 Effusion\|Mass, 3 No Finding .*, 4 Mass now"),
+    "absent": (
+        make_plan(requests=(ImageRequest(("Mass",), 4, ("Effusion", "No Finding")), *REQUESTS[1:])),
+        r"there, 4 Mass without Effusion\|No Finding, 3 No",
+    ),
     "search": (make_plan(unit_images=5), "unit_images: 4 there, 5 now"),
 }
 
@@ -143,22 +150,72 @@ def test_a_damaged_unit_is_found_before_it_reaches_a_shard(folder, damage):
 def test_not_one_image_is_a_shortfall_and_no_archive(folder):
     writer.claim_folder(folder, PLAN)
     for index in range(PLAN.units):
-        writer.write_unit(folder, index, [], [Tally(("Mass",), 3, 0, 12, -0.25)], FINDINGS)
-    with pytest.raises(ShortfallError, match="Not one of 9 images was reached in 36 attempts"):
+        writer.write_unit(folder, index, [], [Tally(("Mass",), (), 3, 0, 12, 0, 0.25)], FINDINGS)
+    with pytest.raises(ShortfallError, match="Not one of 9 images was reached from 36 starts"):
         finish(folder, PLAN)
     assert not (folder / MANIFEST_NAME).exists()
 
 
-def test_tallies_of_units_are_summed_and_the_best_miss_kept(folder):
+def test_tallies_of_units_are_summed_with_the_nearest_miss_and_medians_of_all_images(folder):
     writer.claim_folder(folder, PLAN)
     write_units(folder, PLAN)
-    for index, best in enumerate((-0.25, None, -0.125)):
-        record = {"tallies": [{"findings": ["Mass"], "asked": 3, "accepted": 2, "attempts": 5, "best": best}]}
+    for index, missed_by in enumerate((0.25, None, 0.125)):
+        tally = Tally(("Mass",), (), 3, 2, 5, 1 if index else 0, missed_by)
+        ways = {"steps": [index, 10], "travel_deg": [0.5 * index, 1 / 3]}
+        record = {"tallies": [dataclasses.asdict(tally) | ways]}
         (folder / f".work/unit-0000{index}.json").write_text(json.dumps(record))
     tallies = finish(folder, PLAN).tallies
-    assert tallies[0] == Tally(("Mass",), 9, 6, 15, -0.125)
+    assert tallies[0] == Tally(("Mass",), (), 9, 6, 15, 2, 0.125, 6.0, 0.333)
     assert tallies[0].missing == 3
-    assert tallies[1] == Tally(("No Finding",), 0, 0, 0, None)
+    assert tallies[1] == Tally(("No Finding",), ("Pleural_Thickening",), 0, 0, 0, 0, None)
+
+
+def test_requests_that_differ_in_what_is_absent_keep_tallies_of_their_own(tmp_path):
+    requests = (ImageRequest(("Mass",), 3), ImageRequest(("Mass",), 2, ("Effusion",)))
+    folder = make_archive(tmp_path / "out", make_plan(requests=requests))
+    tallies = read_manifest(folder).tallies
+    assert [(tally.absent, tally.asked, tally.accepted) for tally in tallies] == [((), 3, 3), (("Effusion",), 2, 2)]
+    table = read_table(folder, ["Mass", "Effusion"])
+    assert table["Mass"].to_pylist() == [True] * 5
+    assert table["Effusion"].to_pylist() == [None, False, None, False, None]
+
+
+# Several processes
+
+
+def test_others_wait_until_the_first_process_holds_the_folder(folder):
+    with pytest.raises(StorageError, match=r"Waited 0 s for .*plan\.json of the first process"):
+        writer.await_claim(folder, PLAN, timeout_s=0.01)
+    writer.claim_folder(folder, PLAN)  # left of an earlier run: the first process is yet to clean up
+    with pytest.raises(StorageError, match="of the first process"):
+        writer.await_claim(folder, PLAN, timeout_s=0.01)
+    with locked(folder):
+        assert writer.await_claim(folder, PLAN, timeout_s=0.01) is None
+        with pytest.raises(StorageError, match="of the first process"):
+            writer.await_claim(folder, make_plan(seed=4), timeout_s=0.01)
+
+
+def test_others_are_given_a_finished_archive(archive):
+    assert writer.await_claim(archive, PLAN, timeout_s=0.01) == read_manifest(archive)
+    assert writer.await_manifest(archive, PLAN, timeout_s=0.01) == read_manifest(archive)
+
+
+def test_the_first_process_waits_for_units_that_keep_coming(folder, monkeypatch):
+    writer.claim_folder(folder, PLAN)
+    write_units(folder, PLAN, [0])
+    coming = iter([2, 1])
+    monkeypatch.setattr(writer.time, "sleep", lambda _s: write_units(folder, PLAN, [next(coming)]))
+    writer.await_units(folder, PLAN, timeout_s=5)
+    assert writer.missing_units(folder, PLAN) == []
+    with pytest.raises(StorageError, match="the manifest of"):
+        writer.await_manifest(folder, PLAN, timeout_s=-1)
+
+
+def test_the_first_process_does_not_wait_for_ever(folder):
+    writer.claim_folder(folder, PLAN)
+    with pytest.raises(StorageError, match="Waited 0 s for unit 0 of") as caught:
+        writer.await_units(folder, PLAN, timeout_s=0.01)
+    assert "run the same command again" in caught.value.fix
 
 
 def test_the_manifest_comes_last(folder, monkeypatch):

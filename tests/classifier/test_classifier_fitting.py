@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from xrarchive.classifier.calibration import positive_weights
 from xrarchive.classifier.fitting import augment, fit_network, masked_loss, network_logits, to_input
 from xrarchive.classifier.networks import make_network
-from xrarchive.classifier.settings import ROLES, ClassifierSettings, Role
+from xrarchive.classifier.settings import ARCHITECTURE, HALF, ROLES, ClassifierSettings, Role
 
 NAN = float("nan")
 
@@ -62,7 +65,7 @@ def test_fitting_is_deterministic_and_members_differ(role: Role) -> None:
     pixels = rng.integers(0, 256, (24, 16, 16), dtype=np.uint8)
     labels = rng.integers(0, 2, (24, 2)).astype(np.float32)
     labels[3, 1] = NAN
-    settings = ClassifierSettings(width=2, epochs=2, batch=8, input_px=16)
+    settings = ClassifierSettings(width=2, epochs=2, batch=8).resolved(role, 16)
     torch.manual_seed(9)
     before = torch.random.get_rng_state()
     one, same, other = (fit_network(pixels, labels, role=role, settings=settings, member=m) for m in (0, 0, 1))
@@ -74,15 +77,55 @@ def test_fitting_is_deterministic_and_members_differ(role: Role) -> None:
     assert not one.training
 
 
-def test_guide_and_judge_are_different_architectures() -> None:
-    guide, judge = make_network("guide", 3, 4), make_network("judge", 3, 4)
-    assert type(guide) is not type(judge)
+def test_every_role_has_an_architecture_of_its_own() -> None:
+    networks = [make_network(ARCHITECTURE[role], 3, 4, 32) for role in ROLES]
     images = torch.zeros(2, 1, 32, 32)
-    for network in (guide, judge):
+    for network in networks:
         assert network(images).shape == (2, 3)
-        assert network.features(images).shape == (2, 16)
+        assert network.features(images).shape == (2, network.head.in_features)
     # A different layout, not only another name: no tensor of the one would fit into the other's file.
-    assert not set(guide.state_dict()) & set(judge.state_dict()) - {"head.weight", "head.bias"}
+    for one, other in itertools.combinations(networks, 2):
+        assert not set(one.state_dict()) & set(other.state_dict()) - {"head.weight", "head.bias"}
+
+
+def test_judge_and_referee_learn_from_the_same_half_with_other_seeds() -> None:
+    """The same architecture in both roles still starts elsewhere."""
+    pixels, labels = np.zeros((8, 16, 16), np.uint8), np.tile([[1.0], [0.0]], (4, 1)).astype(np.float32)
+    settings = ClassifierSettings(architecture="plain", width=2, epochs=1, batch=8, input_px=16)
+    judge, referee = (fit_network(pixels, labels, role=role, settings=settings, member=0) for role in ROLES[1:])
+    assert HALF["judge"] == HALF["referee"] != HALF["guide"]
+    assert not torch.equal(judge.head.weight, referee.head.weight)
+
+
+def test_a_referee_member_is_small() -> None:
+    network = make_network("dense", 19, ClassifierSettings().width, 32)
+    assert sum(tensor.numel() * 4 for tensor in network.state_dict().values()) <= 300_000
+
+
+@pytest.mark.parametrize(("px", "blocks"), [(16, 3), (32, 3), (64, 3), (128, 4), (256, 5), (512, 6)])
+def test_the_residual_network_grows_with_the_resolution(px: int, blocks: int) -> None:
+    network = make_network("residual", 3, 2, px)
+    assert len(network.body) == blocks
+    assert network(torch.zeros(2, 1, px, px)).shape == (2, 3)
+
+
+def test_an_unknown_architecture_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown architecture 'dens', known: residual, plain, dense"):
+        make_network("dens", 3, 4, 32)
+    with pytest.raises(ValueError, match="architecture must be one of residual"):
+        ClassifierSettings(architecture="dens")
+
+
+def test_positives_weigh_by_the_root_of_their_rarity() -> None:
+    labels = np.full((1000, 5), NAN, np.float32)
+    for column, positives in enumerate((500, 100, 1, 0, 900)):
+        labels[:, column] = np.arange(1000) < positives
+    labels[900:, 1] = NAN
+    expected = [1, np.sqrt(8), 10, 10, 1]
+    np.testing.assert_allclose(positive_weights(labels), expected, rtol=1e-6)
+    logits, truth = torch.tensor([[0.5], [-1.0]]), torch.tensor([[1.0], [0.0]])
+    weighted = masked_loss(logits, truth, torch.tensor([3.0])).item()
+    assert weighted == pytest.approx((3 * np.log1p(np.exp(-0.5)) + np.log1p(np.exp(-1.0))) / 2)
 
 
 @pytest.mark.parametrize(
@@ -97,3 +140,4 @@ def test_each_role_sees_its_own_size() -> None:
     settings = ClassifierSettings()
     assert [settings.seen_px("guide", px) for px in (16, 64, 128)] == [16, 64, 64]
     assert [settings.seen_px("judge", px) for px in (16, 64, 128)] == [16, 32, 32]
+    assert [settings.seen_px("referee", px) for px in (16, 64, 128)] == [16, 32, 32]

@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 
 from xrarchive.classifier import training
+from xrarchive.classifier.calibration import calibrate, operating_thresholds
 from xrarchive.classifier.classifier import load_classifier
+from xrarchive.classifier.crossfitted import TABLE_NAME, level_quantiles, read_cross_fitted
 from xrarchive.classifier.settings import ROLES, ClassifierSettings, Role
-from xrarchive.classifier.training import calibrate, operating_thresholds, patient_prefixes, train_classifier
+from xrarchive.classifier.training import patient_prefixes, train_classifier
 from xrarchive.errors import InputDataError
 from xrarchive.files import sha256_file
 from xrarchive.radiographs import RadiographSet, open_set
+from xrarchive.statistics import auroc
 from xrarchive.weights import read_meta
 
 SMALL = ClassifierSettings(members=1, width=2, epochs=1, batch=8, folds=3, min_positives=8)
@@ -66,8 +69,64 @@ def test_no_network_ever_scores_a_patient_it_learned_from(
     assert not set(radiographs.patients[radiographs.rows("holdout")]) & (set(scored) | set.union(*seen))
 
 
-def test_training_again_gives_the_same_bytes(train_tiny: Callable[..., Path], tiny_judge: Path, tmp_path: Path) -> None:
-    assert sha256_file(train_tiny(tmp_path, "judge")) == sha256_file(tiny_judge)
+def test_the_referee_learns_from_the_judges_patients(tiny_judge: Path, tiny_referee: Path) -> None:
+    judge, referee = (read_meta(path, kind="classifier") for path in (tiny_judge, tiny_referee))
+    assert judge["patients"] == referee["patients"]
+    assert (judge["settings"]["architecture"], referee["settings"]["architecture"]) == ("plain", "dense")
+
+
+def test_training_again_gives_the_same_bytes(
+    train_tiny: Callable[..., Path], tiny_guide: Path, tiny_judge: Path, tmp_path: Path
+) -> None:
+    assert sha256_file(train_tiny(tmp_path, "judge", guide=tiny_guide.parent)) == sha256_file(tiny_judge)
+    assert sha256_file(tmp_path / TABLE_NAME) == sha256_file(tiny_judge.parent / TABLE_NAME)
+
+
+@pytest.mark.parametrize("weights", ["tiny_guide", "tiny_judge", "tiny_referee"])
+def test_out_of_fold_logits_are_kept_beside_the_weights(
+    weights: str, radiographs: RadiographSet, request: pytest.FixtureRequest
+) -> None:
+    path = request.getfixturevalue(weights)
+    table, classifier = read_cross_fitted(path.parent), load_classifier(path)
+    rows = radiographs.rows("train", "validation", "test")
+    assert table.images.tolist() == [radiographs.table["image"][int(row)].as_py() for row in rows]
+    assert table.patients.tolist() == radiographs.patients[rows].tolist()
+    assert table.names == (*radiographs.vocabulary, "view")
+    assert (table.weights_sha256, table.radiographs_sha256) == (classifier.sha256, radiographs.sha256)
+    assert all(len(set(table.folds[table.patients == patient])) == 1 for patient in set(table.patients))
+    np.testing.assert_array_equal(level_quantiles(table.logits), classifier.quantiles)
+    for index, finding in enumerate(radiographs.vocabulary):
+        found = auroc(table.of(finding), radiographs.labels[rows, index])
+        assert classifier.meta["figures"][finding]["cross_fitted"]["value"] == pytest.approx(found, abs=1e-4)
+
+
+def test_the_tiny_networks_learn_the_nuisance_too(tiny_guide: Path) -> None:
+    meta = read_meta(tiny_guide, kind="classifier")
+    assert meta["nuisances"] == ["view"]
+    assert meta["nuisance_positive"] == {"view": "AP"}
+    assert load_classifier(tiny_guide).scale.shape == (4,)
+
+
+def test_figures_have_their_shape(tiny_guide: Path) -> None:
+    for found in read_meta(tiny_guide, kind="classifier")["figures"].values():
+        assert set(found) == {"positives", "calls", "cross_fitted", "within", "test", "purity", "more"}
+        assert set(found["purity"]) == {"0.2", "0.1", "0.05", "0.02", "0.01"}
+        for part in ("cross_fitted", "test"):
+            assert set(found["more"][part]) == {"all", "AP", "PA"}
+            for measures in found["more"][part].values():
+                if measures is not None:
+                    assert set(measures) == {"auroc", "average_precision", "brier", "slope"}
+        whole = found["more"]["cross_fitted"]["all"]
+        assert whole["auroc"] == found["cross_fitted"]
+        assert set(whole["slope"]) == {"value", "low", "high", "n"}
+        # Platt scaling was fitted on these very logits.
+        assert whole["slope"]["value"] == pytest.approx(1, abs=0.01)
+
+
+def test_an_adopted_architecture_is_not_trained(radiographs: RadiographSet, tmp_path: Path) -> None:
+    settings = dataclasses.replace(SMALL, architecture="xrv-densenet121")
+    with pytest.raises(InputDataError, match="xrv-densenet121 is not trained here"):
+        train_classifier(radiographs, tmp_path, role="judge", settings=settings)
 
 
 def test_the_report_and_the_file_say_the_same(radiographs: RadiographSet, tmp_path: Path) -> None:
@@ -85,8 +144,11 @@ def test_a_rare_finding_gets_no_threshold(train_tiny: Callable[..., Path], tmp_p
     path = train_tiny(tmp_path, "guide", min_positives=10_000, epochs=1)
     guide = load_classifier(path)
     assert np.isnan(guide.thresholds).all()
+    # The view has no label there are 10,000 of: only what weighting put in is taken out.
+    assert guide.nuisances == ()
     assert guide.scale.tolist() == [1, 1, 1]
-    assert guide.offset.tolist() == [0, 0, 0]
+    assert (guide.offset <= 0).all()
+    assert guide.bar("Mass", 0.1) < np.inf
 
 
 def test_too_few_radiographs_are_refused(radiographs: RadiographSet, tmp_path: Path) -> None:
@@ -121,6 +183,7 @@ def test_calibration_recovers_the_probabilities_and_keeps_the_order() -> None:
     labels[::7] = np.nan
     scale, offset = calibrate(truth.astype(np.float32), labels, 40)
     assert (scale[0], offset[0]) == (pytest.approx(1.5, abs=0.07), pytest.approx(-1, abs=0.07))
-    # Scores that would have to be turned round, and findings with few positives, stay as they are.
-    assert [value.tolist() for value in calibrate(-truth.astype(np.float32), labels, 40)] == [[1], [0]]
-    assert [value.tolist() for value in calibrate(truth.astype(np.float32), labels, 20_000)] == [[1], [0]]
+    # Scores that would have to be turned round, and findings with few positives, only lose what weighting put in.
+    out = pytest.approx(-np.log(np.sqrt((labels == 0).sum() / (labels == 1).sum())))
+    assert [value.tolist() for value in calibrate(-truth.astype(np.float32), labels, 40)] == [[1], [out]]
+    assert [value.tolist() for value in calibrate(truth.astype(np.float32), labels, 20_000)] == [[1], [out]]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any
 
 import pytest
@@ -77,3 +78,30 @@ def test_every_reason_is_listed() -> None:
     figures = {"positives": 50, "cross_fitted": interval(0.5, 0.4), "within": {"AP": None, "PA": interval(0.4)}}
     meta = changed(("figures", "Edema"), figures)
     assert len(list_offerings(meta, meta)[1].reasons) == 8
+
+
+def paired(control: dict[str, Any] | None) -> dict[str, Any]:
+    return GOOD | {"pair": {"control": {"No Finding": {"0.1": interval(0.9, 0.8)}, "Edema": {"0.1": control}}}}
+
+
+def test_a_judge_that_agrees_with_its_guide_withdraws_nothing() -> None:
+    assert all(item.offered for item in list_offerings(GOOD, paired(interval(0.6, 0.551))))
+
+
+@pytest.mark.parametrize(
+    ("control", "reason"),
+    [
+        (interval(0.6, 0.55), "guide and judge look at different things: .* AUROC is 0.60, its lower bound 0.55"),
+        (interval(0.4, 0.3), "guide and judge look at different things"),
+        (None, "too few radiographs to tell"),
+    ],
+)
+def test_a_finding_that_guide_and_judge_see_differently_is_not_offered(control: Any, reason: str) -> None:
+    normal, edema = list_offerings(GOOD, paired(control))
+    assert normal.offered
+    assert not edema.offered
+    assert re.search(reason, edema.reasons[0])
+
+
+def test_a_finding_the_pair_does_not_know_is_not_offered() -> None:
+    assert not list_offerings(GOOD, GOOD | {"pair": {"control": {}}})[0].offered

@@ -43,7 +43,7 @@ class Built:
     out: Path = Path("archive")
     rows: int = 5
     shortfall: bool = False
-    tallies: tuple[Tally, ...] = (Tally(("Effusion",), 5, 5, 7, None),)
+    tallies: tuple[Tally, ...] = (Tally(("Effusion",), (), 5, 5, 7, 0, None, 2.0, 11.5),)
 
 
 @dataclasses.dataclass(frozen=True)

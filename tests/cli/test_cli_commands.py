@@ -8,6 +8,7 @@ import pytest
 
 from xrarchive.classifier.settings import ClassifierSettings
 from xrarchive.gan.settings import GeneratorSettings
+from xrarchive.plan import SearchSettings
 from xrarchive.records import Tally
 
 # One line per command: what is typed, the pipeline function, and some of what must arrive there.
@@ -24,6 +25,8 @@ ARRIVES = [
         {"settings": GeneratorSettings(nimg=64, start_px=16)},
     ),
     ("train classifier set --role judge", "train_classifier", {"role": "judge", "settings": ClassifierSettings()}),
+    ("train classifier set --role referee", "train_classifier", {"role": "referee", "guide": None}),
+    ("train classifier set --role judge --guide runs/g", "train_classifier", {"guide": Path("runs/g")}),
     (
         "train classifier set --role guide --set shift=0",
         "train_classifier",
@@ -32,6 +35,17 @@ ARRIVES = [
     ("build", "build", {"per_class": 20, "findings": None, "requests": None, "generator": None, "seed": 0}),
     ("build --per-class 3 --findings A,B --seed 7", "build", {"per_class": 3, "findings": ("A", "B"), "seed": 7}),
     ("build --requests r.csv", "build", {"per_class": None, "findings": None}),
+    (
+        "build --like-real 500 --boost 0.5 --exclusive",
+        "build",
+        {"per_class": None, "like_real": 500, "boost": 0.5, "exclusive": True, "search": SearchSettings(natural=True)},
+    ),
+    ("build --like-real 500 --strictness 0.1", "build", {"search": SearchSettings(strictness=0.1)}),
+    (
+        "build --strictness 0.01 --match view,sex --judge-filter --set steps=3",
+        "build",
+        {"search": SearchSettings(strictness=0.01, match=("view", "sex"), judge_filter=True, steps=3)},
+    ),
     ("validate", "validate", {"radiographs": None}),
     ("validate --judge w --radiographs films", "validate", {"judge": Path("w"), "radiographs": Path("films")}),
     ("card", "write_card", {}),
@@ -76,7 +90,8 @@ def test_json_is_one_object_on_stdout_with_a_schema(run, line):
 def test_the_project_file_supplies_what_is_left_out(run, pipeline, folder):
     (folder / "xrarchive.toml").write_text(
         '[ingest]\nout = "films"\n[train]\nguide_out = "w/guide"\n[generator]\nnimg = 6400\n[build]\nper_class = 5\n'
-        'out = "chests"\n[validate]\nradiographs = "films"\n[publish]\nrepo = "me/chests"\nversion = "2.0.0"\n'
+        'out = "chests"\nexclusive = true\n[search]\nmatch = ["view"]\nslots = 3\n'
+        '[validate]\nradiographs = "films"\n[publish]\nrepo = "me/chests"\nversion = "2.0.0"\n'
     )
     lines = ("build", "validate", "publish --yes", "train generator --batch 16", "train classifier --role guide")
     for line in (*lines, "build --per-class 9"):
@@ -84,6 +99,8 @@ def test_the_project_file_supplies_what_is_left_out(run, pipeline, folder):
     calls = [(*(str(arg) for arg in args), keywords) for _, args, keywords in pipeline.calls]
     assert calls[0][0] == "chests"
     assert calls[0][1]["per_class"] == 5
+    assert calls[0][1]["exclusive"] is True
+    assert calls[0][1]["search"] == SearchSettings(match=("view",), slots=3)
     assert (calls[1][0], str(calls[1][1]["radiographs"])) == ("chests", "films")
     assert calls[2][:2] == ("chests", "me/chests")
     assert calls[2][2]["version"] == "2.0.0"
@@ -117,7 +134,15 @@ def test_one_positional_of_publish_is_the_archive(run, pipeline, folder):
         ("publish archive --version 1.0.0 --yes", "REPO is missing"),
         ("publish archive me/x --yes", "--version is missing"),
         ("train classifier set", "--role"),
+        ("train classifier set --role guide --guide runs/g", "--guide is for judge and referee"),
+        ("train classifier set --role judge --set architecture=round", "architecture must be one of residual"),
         ("build --requests r.csv --per-class 3", "leave out"),
+        ("build --like-real 9 --findings A", "leave out"),
+        ("build --boost 0.5", "boost goes with like_real"),
+        ("build --like-real 9 --boost 2", "boost must lie between 0 and 1"),
+        ("build --strictness 0", "strictness must lie between 0 and 1"),
+        ("build --set learning_rate=0.1", "unknown key 'learning_rate'"),
+        ("build --set steps=0", "steps must be at least 1"),
         ("train generator set --set nimgs=3", "Did you mean 'nimg'?"),
         ("train generator set --set batch=3", "multiple of group"),
         ("train generator set --set batch=many", "whole number"),
@@ -138,12 +163,24 @@ def test_refused_with_words_and_a_next_step(run, pipeline, line, words):
 
 def test_a_shortfall_is_a_result_with_exit_code_10(run_json, pipeline):
     pipeline.results["build"] = type(pipeline.results["build"])(
-        shortfall=True, tallies=(Tally(("Hernia",), 5, 1, 40, -0.25),)
+        shortfall=True, tallies=(Tally(("Hernia",), ("Mass",), 5, 1, 40, 1, 0.25, 3.0, 20.5),)
     )
     code, result = run_json("build")
     assert code == 10
     assert result["shortfall"] is True
-    assert result["tallies"] == [{"findings": ["Hernia"], "asked": 5, "accepted": 1, "attempts": 40, "best": -0.25}]
+    assert result["tallies"] == [
+        {
+            "findings": ["Hernia"],
+            "absent": ["Mass"],
+            "asked": 5,
+            "accepted": 1,
+            "starts": 40,
+            "filtered": 1,
+            "missed_by": 0.25,
+            "median_steps": 3.0,
+            "median_travel_deg": 20.5,
+        }
+    ]
 
 
 def test_damage_found_is_exit_code_6(run, run_json, pipeline):

@@ -1,4 +1,4 @@
-"""What can befall a training, done to a tiny one again and again: by `scripts/soak`, and in small numbers by the tests.
+"""What can befall a training or a build, done to a tiny one again and again: by `scripts/soak`, and in tests.
 
 Each loop takes a `World`, how often, and a random generator; it gives a `Tally`, whose misses say what did not hold.
 A training takes half a second and its imports three, so that children are forked after the imports. This process must
@@ -481,6 +481,22 @@ def _ends(jobs: list[tuple[Path, subprocess.Popen[str]]], late_s: float) -> list
     return [(out, *ends[out]) for out, _ in jobs]
 
 
+def builds(world: World, count: int, rng: random.Random) -> Tally:
+    """SIGKILL of an archive's build at random moments, until it is through: always the same bytes."""
+    import kill_builds
+
+    tally = Tally("SIGKILL of builds")
+    try:
+        told = kill_builds.kill_builds(world.folder, kill_builds.make_weights(world.folder), count, rng)
+    except AssertionError as err:
+        tally.misses.append(str(err))
+        return tally
+    states = Counter(told["states"])
+    tally.count, left = count, ", ".join(f"{state} {times}" for state, times in sorted(states.items()))
+    tally.detail = f"Left {left}; {told['completed']} builds ended, all compared."
+    return tally
+
+
 def pair(world: World) -> tuple[str, str]:
     """The result of two undisturbed processes."""
     out = world.folder / "pair"
@@ -513,6 +529,7 @@ LOOPS: dict[str, tuple[Callable[[World, int, random.Random], Tally], int]] = {
     "flips": (flips, 20),
     "dead": (dead_ranks, 15),
     "frozen": (frozen_ranks, 15),
+    "builds": (builds, 200),
 }  # with how often `scripts/soak` does each
 
 

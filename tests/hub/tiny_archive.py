@@ -72,12 +72,17 @@ def _image(row: int, pixels: np.ndarray, seed: int) -> SyntheticImage:
         image_id=f"syn-{row:06d}",
         pixels=pixels,
         findings=(FINDINGS[row % len(FINDINGS)],),
+        absent=(),
         guide=dict.fromkeys(FINDINGS, 0.75),
         judge=dict.fromkeys(FINDINGS, 0.5),
+        soft_label=0.5,
+        targets=(1.0,),
         seed=seed,
-        attempt=0,
+        draw=row,
         steps=3,
         travel_deg=1.5,
+        nuisances=(),
+        start_nuisances=(),
         latent=np.full(4, row, np.float32),
     )
 
@@ -94,6 +99,7 @@ def _manifest(archive: TinyArchive, files: dict[str, FileRecord], seed: int) -> 
     rows = len(archive.pixels)
     return Manifest(
         findings=FINDINGS,
+        nuisances=(),
         size_px=16,
         rows=rows,
         counts=dict.fromkeys(FINDINGS, rows // len(FINDINGS)),

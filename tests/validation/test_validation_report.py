@@ -1,5 +1,5 @@
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -9,11 +9,14 @@ from xrarchive.files import dump_json
 from xrarchive.records import Status
 from xrarchive.validation.columns import ArchiveImages
 from xrarchive.validation.measures import measure
+from xrarchive.validation.raters import PURITY, Rater
 from xrarchive.validation.reference import make_reference
 from xrarchive.validation.report import SCHEMA, make_report
-from xrarchive.validation.summary import summary_rows
+from xrarchive.validation.summary import purity_rows, summary_rows
 
 FINDINGS = ("No Finding", "Edema", "Mass")
+NUISANCES = ("view", "sex")
+CALLS = {"tp": 40, "fn": 10, "fp": 20, "tn": 130}
 PRINTS = {"imagenet": "1" * 64, "judge": "2" * 64}
 
 
@@ -24,6 +27,8 @@ class ToyManifest:
     sha256: str = "f" * 64
     findings: tuple[str, ...] = FINDINGS
     rows: int = 60
+    nuisances: tuple[str, ...] = NUISANCES
+    settings: dict = field(default_factory=dict)
 
 
 def world(count=60, real=200, dims=(40, 6), seed=0, size=16):
@@ -31,7 +36,10 @@ def world(count=60, real=200, dims=(40, 6), seed=0, size=16):
     asked = np.eye(3, dtype=bool)[np.arange(count) % 3]
     judge = np.clip(rng.normal(0.4, 0.15, (count, 3)) + 0.3 * asked, 0, 1).astype(np.float32)
     pixels = rng.integers(0, 256, (count, size, size)).astype(np.uint8)
-    images = ArchiveImages([f"i{n:05d}" for n in range(count)], pixels, asked, judge)
+    nuisances = np.random.default_rng(seed + 100).normal(size=(2, count, 2)).astype(np.float32)
+    images = ArchiveImages(
+        [f"i{n:05d}" for n in range(count)], pixels, asked, judge, np.arange(count) % 3, judge.mean(axis=1), *nuisances
+    )
     spaces = dict(zip(PRINTS, dims, strict=True))
     features = {space: rng.normal(size=(count, dim)).astype(np.float32) for space, dim in spaces.items()}
     reference = make_reference(
@@ -44,10 +52,16 @@ def world(count=60, real=200, dims=(40, 6), seed=0, size=16):
     return {"images": images, "synthetic": features, "fingerprints": PRINTS, "reference": reference}
 
 
+def rater(role, scores, **changes):
+    auroc = {"value": 0.8, "low": 0.7, "high": 0.9}
+    figures = {name: {"cross_fitted": auroc if name == "Edema" else None, "calls": CALLS} for name in FINDINGS}
+    values = {"sha256": role[0] * 64, "thresholds": np.full(3, 0.5, np.float32), "figures": figures}
+    return Rater(role, scores=scores, **(values | changes))
+
+
 def report_of(given, **changes):
-    real = {"Edema": {"value": 0.8, "low": 0.7, "high": 0.9}}
     manifest = changes.pop("manifest", ToyManifest(rows=len(given["images"].pixels)))
-    return make_report(manifest, **{"real_agreement": real, **given, **changes})
+    return make_report(manifest, **{"judge": rater("judge", given["images"].judge), **given, **changes})
 
 
 def leaves(value):
@@ -72,6 +86,65 @@ def test_every_measure_has_its_company_or_a_reason():
     assert report["fidelity"]["imagenet"]["frechet"]["value"] is None
     assert report["fidelity"]["judge"]["frechet"]["value"] is not None
     assert report["reference"]["patients"] == 100
+    for labels in report["labels"].values():
+        assert tuple(sorted(labels["purity"])) == tuple(sorted(PURITY))
+        for item in labels["purity"].values():
+            assert item["reason"].endswith(".") if item["value"] is None else item["note"].endswith(".")
+    for by_label in report["nuisances"].values():
+        assert list(by_label) == list(FINDINGS)
+
+
+def test_every_sentence_of_the_report_is_one():
+    given = world()
+    referee = rater("referee", given["images"].judge)
+    report = report_of(given, referee=referee)
+    notes = [
+        measure["note"]
+        for part in ("labels", "labels_referee")
+        for found in report[part].values()
+        for measure in found["purity"].values()
+        if measure["value"] is not None
+    ]
+    assert len(notes) == 3 * 4 + 3 * 3
+    assert all(note[0].isupper() and note.endswith(".") and ". " not in note for note in notes)
+
+
+def test_a_judge_that_chose_the_images_measures_nothing():
+    given = world()
+    manifest = ToyManifest(settings={"judge_filter": True})
+    report = report_of(given, manifest=manifest)
+    assert report["labels_by"] == "judge"
+    assert "labels_referee" not in report
+    assert set(report["labels"]) == set(FINDINGS)
+    for found in report["labels"].values():
+        for measured in (found, *found["purity"].values()):
+            assert measured["value"] is None
+            assert "judge_filter" in measured["reason"]
+            assert "--referee" in measured["reason"]
+    assert all(row.reason for row in [*summary_rows(report), *purity_rows(report)] if getattr(row, "by", "") == "judge")
+
+
+def test_a_referee_measures_what_the_judge_may_not():
+    given = world()
+    scores = given["images"].judge[:, ::-1].copy()
+    scores[:, 2] = np.nan
+    referee = rater("referee", scores)
+    plain = report_of(given, referee=referee)
+    filtered = report_of(given, referee=referee, manifest=ToyManifest(settings={"judge_filter": True}))
+    assert (plain["labels_by"], filtered["labels_by"]) == ("judge", "referee")
+    assert plain["labels"] == report_of(given)["labels"]
+    assert filtered["labels"] == filtered["labels_referee"]
+    assert plain["raters"] == {"judge": {"sha256": "j" * 64}, "referee": {"sha256": "r" * 64}}
+    edema = filtered["labels"]["Edema"]
+    assert "independent referee" in edema["note"]
+    assert edema["purity"]["rogan_gladen"]["value"] is not None
+    assert "judge_filter" in edema["purity"]["soft"]["reason"]
+    assert "no part" in plain["labels_referee"]["Edema"]["purity"]["soft"]["reason"]
+    assert "referee gives no score" in filtered["labels"]["Mass"]["reason"]
+    assert {"labels.agreement", "labels_referee.agreement"} <= {problem["id"] for problem in filtered["problems"]}
+    for report, raters in ((plain, ["judge"] * 3 + ["referee"] * 3), (filtered, ["referee"] * 3)):
+        assert [row.by for row in purity_rows(report)] == raters
+        assert [row.measure.split()[0] for row in summary_rows(report) if row.part.startswith("labels")] == raters
 
 
 def test_same_input_same_bytes_and_another_seed_other_intervals():
@@ -157,6 +230,8 @@ def test_arrays_that_do_not_belong_together_are_a_bug():
         report_of(given, synthetic={space: rows[:-1] for space, rows in given["synthetic"].items()})
     with pytest.raises(ValueError, match="findings"):
         report_of(given, images=replace(given["images"], asked=given["images"].asked[:, :2]))
+    with pytest.raises(ValueError, match="of the referee"):
+        report_of(given, referee=rater("referee", given["images"].judge[:, :2]))
 
 
 def test_status_counts_up_to_its_total():
@@ -184,6 +259,16 @@ def test_summary_has_a_row_per_measure():
     assert [row.measure for row in rows[-3:]] == ["exact duplicates", "near duplicates", "copies of radiographs"]
     assert rows[-1].reason
     assert rows[-1].value is None
+
+
+def test_a_report_of_an_older_version_has_rows():
+    report = report_of(world())
+    for name in ("labels_by", "raters", "nuisances"):
+        del report[name]
+    for found in report["labels"].values():
+        del found["purity"]
+    assert len(summary_rows(report)) == 4 + 3 + 3
+    assert purity_rows(report) == []
 
 
 def test_an_archive_of_120_is_quick():

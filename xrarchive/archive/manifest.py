@@ -47,6 +47,7 @@ class Manifest:
 
     Attributes:
         findings: The vocabulary; position = class index of `label` and `findings`.
+        nuisances: Names of the numbers in the columns `nuisances` and `start_nuisances` of the provenance.
         size_px: Side of the images.
         rows: Images in all.
         counts: Images per class label; labels without an image are left out.
@@ -61,6 +62,7 @@ class Manifest:
     """
 
     findings: tuple[str, ...]
+    nuisances: tuple[str, ...]
     size_px: int
     rows: int
     counts: Mapping[str, int]
@@ -133,9 +135,14 @@ def _from_dict(value: dict[str, Any]) -> Manifest:
         **{
             **fields,
             "findings": tuple(fields["findings"]),
+            "nuisances": tuple(fields["nuisances"]),
             "terms": tuple(fields["terms"]),
-            "tallies": tuple(Tally(**{**tally, "findings": tuple(tally["findings"])}) for tally in fields["tallies"]),
+            "tallies": tuple(_tally(tally) for tally in fields["tallies"]),
             "files": {path: FileRecord(**record) for path, record in fields["files"].items()},
             "weights": {role: WeightsRecord(**record) for role, record in fields["weights"].items()},
         }
     )
+
+
+def _tally(value: dict[str, Any]) -> Tally:
+    return Tally(**{**value, "findings": tuple(value["findings"]), "absent": tuple(value["absent"])})

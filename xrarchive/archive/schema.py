@@ -47,6 +47,7 @@ def data_features(vocabulary: Sequence[str]) -> Any:
             **{name: Value("bool") for name in vocabulary},
             **{GUIDE_PREFIX + name: Value("float32") for name in vocabulary},
             **{JUDGE_PREFIX + name: Value("float32") for name in vocabulary},
+            "soft_label": Value("float32"),
             "synthetic": Value("bool"),
         }
     )
@@ -60,9 +61,12 @@ def provenance_features() -> Any:
         {
             "image_id": Value("string"),
             "seed": Value("int64"),
-            "attempt": Value("int32"),
+            "draw": Value("int32"),
             "steps": Value("int32"),
             "travel_deg": Value("float32"),
+            "targets": List(Value("float32")),
+            "nuisances": List(Value("float32")),
+            "start_nuisances": List(Value("float32")),
             "latent": List(Value("float32")),
         }
     )
@@ -76,7 +80,7 @@ def features_of(config: str, vocabulary: Sequence[str]) -> Any:
 def to_tables(images: Iterable[SyntheticImage], vocabulary: Sequence[str]) -> dict[str, pa.Table]:
     """Rows of both configs, in the order given.
 
-    A finding's column is true where it was asked for and null where it was not: nobody asked is not "absent".
+    A finding's column is true where it was asked for, false where its absence was, and null where nobody asked.
     """
     images = list(images)
     index = {name: position for position, name in enumerate(vocabulary)}
@@ -85,17 +89,21 @@ def to_tables(images: Iterable[SyntheticImage], vocabulary: Sequence[str]) -> di
         "image_id": [image.image_id for image in images],
         "label": [index[image.findings[0]] for image in images],
         "findings": [[index[name] for name in image.findings] for image in images],
-        **{name: [name in image.findings or None for image in images] for name in vocabulary},
+        **{name: [_asked(name, image) for image in images] for name in vocabulary},
         **{GUIDE_PREFIX + name: [image.guide[name] for image in images] for name in vocabulary},
         **{JUDGE_PREFIX + name: [image.judge[name] for image in images] for name in vocabulary},
+        "soft_label": [image.soft_label for image in images],
         "synthetic": [True] * len(images),
     }
     provenance = {
         "image_id": data["image_id"],
         "seed": [image.seed for image in images],
-        "attempt": [image.attempt for image in images],
+        "draw": [image.draw for image in images],
         "steps": [image.steps for image in images],
         "travel_deg": [image.travel_deg for image in images],
+        "targets": [image.targets for image in images],
+        "nuisances": [image.nuisances for image in images],
+        "start_nuisances": [image.start_nuisances for image in images],
         "latent": [image.latent.tolist() for image in images],
     }
     columns = {DATA: data, PROVENANCE: provenance}
@@ -103,6 +111,12 @@ def to_tables(images: Iterable[SyntheticImage], vocabulary: Sequence[str]) -> di
         config: pa.Table.from_pydict(columns[config], schema=features_of(config, vocabulary).arrow_schema)
         for config in CONFIGS
     }
+
+
+def _asked(finding: str, image: SyntheticImage) -> bool | None:
+    if finding in image.findings:
+        return True
+    return False if finding in image.absent else None
 
 
 def write_shard(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> int:

@@ -9,23 +9,28 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from xrarchive.archive.manifest import MANIFEST_NAME, FileRecord, Manifest, WeightsRecord, read_manifest, write_manifest
 from xrarchive.archive.reader import read_shard
 from xrarchive.archive.readme import write_readme
 from xrarchive.archive.schema import CONFIGS, DATA, SHARD_ROWS, features_of, shard_name, to_tables, write_shard
-from xrarchive.errors import InputDataError, PlanChangedError, ShortfallError
-from xrarchive.files import read_json, sha256_file, write_json
+from xrarchive.errors import InputDataError, PlanChangedError, ShortfallError, StorageError
+from xrarchive.files import is_locked, read_json, sha256_file, write_json
 from xrarchive.plan import Plan
 from xrarchive.records import SyntheticImage, Tally
 
 WORK = ".work"
+# How long a process of a torchrun waits for the others: a unit at 1024 px takes minutes.
+AWAIT_S = 1800.0
+_AWAIT_STEP_S = 0.2
 
 
 def claim_folder(folder: Path, plan: Plan) -> Manifest | None:
@@ -59,6 +64,42 @@ def claim_folder(folder: Path, plan: Plan) -> Manifest | None:
     return None
 
 
+def await_claim(folder: Path, plan: Plan, *, timeout_s: float = AWAIT_S) -> Manifest | None:
+    """Wait until another process has claimed the folder for this plan; its manifest if that was finished already.
+
+    Raises:
+        StorageError: If nobody does.
+    """
+    claim = folder / WORK / "plan.json"
+
+    def holds() -> bool:
+        # A claim alone may be left of an earlier run: the first process, once it locks, removes files half written.
+        return _is_finished(folder, plan) or (is_locked(folder) and _is_claim(claim, plan))
+
+    _await(holds, f"{claim} of the first process", timeout_s)
+    return read_manifest(folder) if _is_finished(folder, plan) else None
+
+
+def await_units(folder: Path, plan: Plan, *, timeout_s: float = AWAIT_S) -> None:
+    """Wait for units that other processes make; a unit that comes begins the waiting anew.
+
+    Raises:
+        StorageError: If none comes any more.
+    """
+    while missing := missing_units(folder, plan):
+        _await(lambda: len(missing_units(folder, plan)) < len(missing), f"unit {missing[0]} of {folder}", timeout_s)
+
+
+def await_manifest(folder: Path, plan: Plan, *, timeout_s: float = AWAIT_S) -> Manifest:
+    """Wait until the first process has joined the units.
+
+    Raises:
+        StorageError: If it does not.
+    """
+    _await(lambda: _is_finished(folder, plan), f"the manifest of {folder}", timeout_s)
+    return read_manifest(folder)
+
+
 def missing_units(folder: Path, plan: Plan) -> list[int]:
     """Indices of the units not yet finished."""
     return [index for index in range(plan.units) if not _unit_record(folder, index).exists()]
@@ -70,7 +111,7 @@ def write_unit(
     """Keep a finished unit; its record comes last and makes it count."""
     for config, table in to_tables(images, vocabulary).items():
         write_shard(_unit_table(folder, config, index), [table], table.schema)
-    write_json(_unit_record(folder, index), {"tallies": [dataclasses.asdict(tally) for tally in tallies]})
+    write_json(_unit_record(folder, index), {"tallies": [_with_ways(tally, images) for tally in tallies]})
 
 
 def finish_archive(
@@ -78,6 +119,7 @@ def finish_archive(
     plan: Plan,
     *,
     vocabulary: Sequence[str],
+    nuisances: Sequence[str],
     size_px: int,
     weights: Mapping[str, WeightsRecord],
     versions: Mapping[str, str],
@@ -101,14 +143,15 @@ def finish_archive(
                 counts.update(vocabulary[label] for table in tables for label in table["label"].to_pylist())
     tallies = _sum_tallies(folder, plan)
     if not counts:
-        asked, attempts = (sum(getattr(tally, name) for tally in tallies) for name in ("asked", "attempts"))
+        asked, starts = (sum(getattr(tally, name) for tally in tallies) for name in ("asked", "starts"))
         raise ShortfallError(
-            f"Not one of {asked} images was reached in {attempts} attempts, so {folder} holds no archive.",
+            f"Not one of {asked} images was reached from {starts} starts, so {folder} holds no archive.",
             fix="Ask for other findings with another --out, or train a generator and a guide that know these.",
             path=folder,
         )
     manifest = Manifest(
         findings=tuple(vocabulary),
+        nuisances=tuple(nuisances),
         size_px=size_px,
         rows=sum(counts.values()),
         counts=dict(counts),
@@ -125,6 +168,25 @@ def finish_archive(
     write_manifest(folder, manifest)
     shutil.rmtree(folder / WORK)
     return manifest
+
+
+def _is_claim(path: Path, plan: Plan) -> bool:
+    return path.exists() and read_json(path, what="plan", fix=f"Remove {path.parent}.") == _plain(plan)
+
+
+def _is_finished(folder: Path, plan: Plan) -> bool:
+    return (folder / MANIFEST_NAME).exists() and read_manifest(folder).plan_sha256 == plan.sha256
+
+
+def _await(holds: Callable[[], bool], what: str, timeout_s: float) -> None:
+    end_s = time.monotonic() + timeout_s
+    while not holds():
+        if time.monotonic() > end_s:
+            raise StorageError(
+                f"Waited {timeout_s:.0f} s for {what}; it did not come.",
+                fix="Look at the messages of the other processes, then run the same command again.",
+            )
+        time.sleep(_AWAIT_STEP_S)
 
 
 def _shards(folder: Path, plan: Plan, config: str) -> Iterator[list[pa.Table]]:
@@ -145,24 +207,38 @@ def _shards(folder: Path, plan: Plan, config: str) -> Iterator[list[pa.Table]]:
         yield waiting
 
 
+def _with_ways(tally: Tally, images: Sequence[SyntheticImage]) -> dict[str, Any]:
+    """A unit's tally with the steps and the travel of each of its images: medians do not add up."""
+    own = [image for image in images if (image.findings, image.absent) == (tally.findings, tally.absent)]
+    ways = {"steps": [image.steps for image in own], "travel_deg": [image.travel_deg for image in own]}
+    return {**dataclasses.asdict(tally), **ways}
+
+
 def _sum_tallies(folder: Path, plan: Plan) -> tuple[Tally, ...]:
-    parts: dict[tuple[str, ...], list[dict[str, Any]]] = {request.findings: [] for request in plan.requests}
+    parts: dict[tuple[tuple[str, ...], tuple[str, ...]], list[dict[str, Any]]] = {
+        (request.findings, request.absent): [] for request in plan.requests
+    }
     for index in range(plan.units):
         record = read_json(_unit_record(folder, index), what="unit record", fix=f"Remove {folder / WORK}.")
         for tally in record["tallies"]:
-            parts[tuple(tally["findings"])].append(tally)
-    return tuple(_sum_tally(findings, tallies) for findings, tallies in parts.items())
+            parts[tuple(tally["findings"]), tuple(tally["absent"])].append(tally)
+    return tuple(_sum_tally(*request, tallies) for request, tallies in parts.items())
 
 
-def _sum_tally(findings: tuple[str, ...], parts: Sequence[Mapping[str, Any]]) -> Tally:
-    failures = [part["best"] for part in parts if part["best"] is not None]
+def _sum_tally(findings: tuple[str, ...], absent: tuple[str, ...], parts: Sequence[Mapping[str, Any]]) -> Tally:
+    counts = {name: sum(part[name] for part in parts) for name in ("asked", "accepted", "starts", "filtered")}
     return Tally(
-        findings=findings,
-        asked=sum(part["asked"] for part in parts),
-        accepted=sum(part["accepted"] for part in parts),
-        attempts=sum(part["attempts"] for part in parts),
-        best=max(failures, default=None),
+        findings,
+        absent,
+        **counts,
+        missed_by=min((part["missed_by"] for part in parts if part["missed_by"] is not None), default=None),
+        median_steps=_median([value for part in parts for value in part["steps"]]),
+        median_travel_deg=_median([value for part in parts for value in part["travel_deg"]]),
     )
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return round(float(np.median(values)), 3) if values else None
 
 
 def _unit_table(folder: Path, config: str, index: int) -> Path:
@@ -179,7 +255,7 @@ def _plain(plan: Plan) -> Any:
 
 def _plan_of(manifest: Manifest) -> dict[str, object]:
     return {
-        "requests": _in_words((tally.findings, tally.asked) for tally in manifest.tallies),
+        "requests": _in_words((tally.findings, tally.absent, tally.asked) for tally in manifest.tallies),
         "seed": manifest.seed,
         **{role: record.sha256[:12] for role, record in manifest.weights.items()},
         **manifest.settings,
@@ -188,16 +264,19 @@ def _plan_of(manifest: Manifest) -> dict[str, object]:
 
 def _comparable(plan: Mapping[str, Any]) -> dict[str, object]:
     return {
-        "requests": _in_words((request["findings"], request["count"]) for request in plan["requests"]),
+        "requests": _in_words((item["findings"], item["absent"], item["count"]) for item in plan["requests"]),
         "seed": plan["seed"],
         **{role: sha256[:12] for role, sha256 in plan["weights"].items()},
         **plan["search"],
     }
 
 
-def _in_words(requests: Iterable[tuple[Sequence[str], int]]) -> str:
+def _in_words(requests: Iterable[tuple[Sequence[str], Sequence[str], int]]) -> str:
     """The order counts too: it decides the order of the rows."""
-    return ", ".join(f"{count} {'|'.join(findings)}" for findings, count in requests)
+    return ", ".join(
+        f"{count} {'|'.join(findings)}" + (f" without {'|'.join(absent)}" if absent else "")
+        for findings, absent, count in requests
+    )
 
 
 def _changed(folder: Path, what: str, before: Mapping[str, object], after: Mapping[str, object]) -> PlanChangedError:

@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from xrarchive.classifier.calibration import positive_weights
 from xrarchive.classifier.networks import Network, make_network
-from xrarchive.classifier.settings import ClassifierSettings, Role
+from xrarchive.classifier.settings import ROLES, ClassifierSettings, Role
 from xrarchive.pixels import to_planes
 from xrarchive.weights import channels_last
 
@@ -31,22 +32,28 @@ def shrink(planes: Tensor, input_px: int) -> Tensor:
     return F.avg_pool2d(planes, factor) if factor > 1 else planes
 
 
-def masked_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean binary cross-entropy over the known labels of [N, K]; NaN = unknown takes no part."""
+def masked_loss(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Mean binary cross-entropy over the known labels of [N, K]; NaN = unknown takes no part.
+
+    A positive counts `weights` [K] times, None = once.
+    """
     known = ~torch.isnan(labels)
-    losses = F.binary_cross_entropy_with_logits(logits, torch.nan_to_num(labels), reduction="none")
+    losses = F.binary_cross_entropy_with_logits(logits, torch.nan_to_num(labels), reduction="none", pos_weight=weights)
     return losses[known].sum() / known.sum().clamp(min=1)
 
 
 def fit_network(
     pixels: npt.NDArray[np.uint8], labels: Labels, *, role: Role, settings: ClassifierSettings, member: int
 ) -> Network:
-    """Train a network on uint8 [N, H, W] and float32 [N, K] labels in {1, 0, NaN}; deterministic in (seed, member)."""
-    rng = np.random.default_rng((settings.seed, member))
+    """Train a network on uint8 [N, H, W] and float32 [N, K] labels in {1, 0, NaN}.
+
+    Deterministic in (seed, role, member); `settings` must be resolved for the role.
+    """
+    rng = np.random.default_rng((settings.seed, ROLES.index(role), member))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**31)))
-        network = channels_last(make_network(role, labels.shape[1], settings.width))
-        _run(network, pixels, labels, settings, rng)
+        network = make_network(settings.architecture, labels.shape[1], settings.width, settings.input_px)
+        _run(channels_last(network), pixels, labels, settings, rng)
     return network.eval().requires_grad_(False)
 
 
@@ -61,13 +68,14 @@ def _run(
     total = steps_per_epoch * settings.epochs
     optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, total))
+    weights = torch.from_numpy(positive_weights(labels))
     network.train()
     for _ in range(settings.epochs):
         order = rng.permutation(len(pixels))
         for part in np.array_split(order, steps_per_epoch):
             images = to_input(pixels[part], settings.input_px)
             images = augment(images, settings, rng).contiguous(memory_format=torch.channels_last)
-            loss = masked_loss(network(images), torch.from_numpy(labels[part]))
+            loss = masked_loss(network(images), torch.from_numpy(labels[part]), weights)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -88,7 +96,7 @@ def augment(images: Tensor, settings: ClassifierSettings, rng: np.random.Generat
 
 
 def network_logits(network: Network, pixels: npt.NDArray[np.uint8], input_px: int) -> npt.NDArray[np.float32]:
-    """Raw logits float32 [N, K] of uint8 [N, H, W]."""
+    """Raw logits float32 [N, K + J] of uint8 [N, H, W]."""
     parts = []
     with torch.inference_mode():
         for start in range(0, len(pixels), _SCORING_BATCH):

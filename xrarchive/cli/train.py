@@ -23,7 +23,7 @@ _TIMEOUT_HELP = "Under torchrun: seconds to wait for another process before givi
 
 @click.group()
 def train() -> None:
-    """Train a generator, a guide or a judge."""
+    """Train a generator, a guide, a judge or a referee."""
 
 
 @train.command(epilog=example("xrarchive train generator radiographs --out runs/generator --resolution 64"))
@@ -108,11 +108,17 @@ def generator(
 @click.argument("radiographs", metavar="[SET]", type=FOLDER, required=False)
 @click.option(
     "--role",
-    type=click.Choice(["guide", "judge"]),
+    type=click.Choice(["guide", "judge", "referee"]),
     required=True,
-    help="The guide steers the latents, the judge only ever measures; they learn from different patients.",
+    help="The guide steers the latents; judge and referee only measure, and learn from other patients than the guide.",
 )
-@click.option("--out", metavar="RUN", type=FOLDER, help="Run folder.  [default: runs/guide or runs/judge]")
+@click.option("--out", metavar="RUN", type=FOLDER, help="Run folder.  [default: runs/<role>]")
+@click.option(
+    "--guide",
+    metavar="RUN",
+    type=FOLDER,
+    help="For judge and referee: the run folder of the guide to compare with, film by film.",
+)
 @click.option("--epochs", metavar="N", type=int, help="Passes over the role's radiographs.")
 @click.option("--batch", metavar="N", type=int, help="Radiographs per step.")
 @click.option("--seed", metavar="N", type=int, help="Of weights, data order and folds.  [default: 0]")
@@ -123,6 +129,7 @@ def classifier(
     radiographs: Path | None,
     role: Role,
     out: Path | None,
+    guide: Path | None,
     assignments: tuple[tuple[str, object], ...],
     **flags: Any,
 ) -> None:
@@ -130,12 +137,19 @@ def classifier(
     from xrarchive import pipeline
     from xrarchive.classifier.settings import ClassifierSettings
 
+    if guide is not None and role == "guide":
+        raise click.UsageError("--guide is for judge and referee: leave it out, or choose another --role.")
     project = load_project(Path())
     settings = layered(ClassifierSettings, "classifier", project.classifier, _given(assignments, flags))
-    default = project.train.guide_out if role == "guide" else project.train.judge_out
+    outs = {"guide": project.train.guide_out, "judge": project.train.judge_out, "referee": project.train.referee_out}
     with progress(f"train {role}") as on_status:
         report = pipeline.train_classifier(
-            _set(project, radiographs), out or default, role=role, settings=settings, on_status=on_status
+            _set(project, radiographs),
+            out or outs[role],
+            role=role,
+            settings=settings,
+            guide=guide,
+            on_status=on_status,
         )
     emit("train-classifier", report, _show_classifier, as_json=as_json)
 

@@ -6,21 +6,31 @@ from pathlib import Path
 
 import click
 
-from xrarchive.cli.options import FOLDER, example, json_option, weights_options
+from xrarchive.cli.options import FILE, FOLDER, example, json_option, weights_options
 from xrarchive.cli.output import Result, cell, emit, say, table
 from xrarchive.cli.progress import progress
 from xrarchive.settings import load_project
 
 
-@click.command(epilog=example("xrarchive validate archive", "xrarchive validate archive --radiographs radiographs"))
+@click.command(
+    epilog=example(
+        "xrarchive validate archive",
+        "xrarchive validate archive --radiographs radiographs --referee runs/referee",
+    )
+)
 @click.argument("archive", metavar="[DIR]", type=FOLDER, required=False)
 @click.option("--radiographs", metavar="SET", type=FOLDER, help="Compare with.  [default: bundled statistics]")
 @weights_options("judge")
+@click.option(
+    "--referee", metavar="W", type=FILE, help="Weights or run folder of a classifier that measures the labels too."
+)
 @json_option("the content of validation.json")
-def validate(as_json: bool, archive: Path | None, radiographs: Path | None, judge: Path | None) -> None:
-    """Measure an archive: distances with their floors, label agreement, duplicates.
+def validate(
+    as_json: bool, archive: Path | None, radiographs: Path | None, judge: Path | None, referee: Path | None
+) -> None:
+    """Measure an archive: distances with their floors, labels, nuisances, duplicates.
 
-    The judge is the one the archive was built with.
+    The judge is the one the archive was built with. Where it was asked to filter, only a referee can measure labels.
     """
     from xrarchive import pipeline
 
@@ -31,6 +41,7 @@ def validate(as_json: bool, archive: Path | None, radiographs: Path | None, judg
             folder,
             radiographs=radiographs or project.validate.radiographs,
             judge=judge or project.build.judge,
+            referee=referee or project.validate.referee,
             on_status=on_status,
         )
 
@@ -42,7 +53,7 @@ def validate(as_json: bool, archive: Path | None, radiographs: Path | None, judg
 
 
 def _show(result: Result) -> None:
-    from xrarchive.validation.summary import summary_rows
+    from xrarchive.validation.summary import moved_rows, summary_rows
 
     rows = summary_rows(result)
     columns = ["measure", "value", "interval", "n", "beside", ""]
@@ -60,5 +71,24 @@ def _show(result: Result) -> None:
             for row in rows
         ],
     )
+    _show_purity(result)
+    if moved := moved_rows(result):
+        say("", "Share on the positive side by the guide's own head, of the draws → of the images made from them:")
+        table(["label", *result["nuisances"]], [(label, *cells) for label, cells in moved.items()])
     problems = [item for item in result.get("problems", []) if item["severity"] != "note"]
     say(*(f"{item['severity']}: {item['message']}" for item in problems))
+
+
+def _show_purity(result: Result) -> None:
+    from xrarchive.validation.summary import purity_rows
+
+    rows = []
+    for row in purity_rows(result):
+        low, high = row.calls.get("low"), row.calls.get("high")
+        interval = None if low is None else f"{cell(low)} to {cell(high)}"
+        others = (found["value"] for found in (row.noisy, row.scores, row.soft))
+        rows.append((row.finding, row.by, row.calls.get("n"), row.calls["value"], interval, *others, row.reason))
+    if rows:
+        say("", "How many of the images asked to show a finding show it:")
+        columns = ["finding", "by", "n", "by calls", "interval", "10 % of labels wrong", "by scores", "soft label", ""]
+        table(columns, rows)

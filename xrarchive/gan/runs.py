@@ -28,7 +28,7 @@ from xrarchive.gan.schedule import resolved_growth
 from xrarchive.gan.settings import GeneratorSettings
 from xrarchive.gan.state import TrainingState
 from xrarchive.radiographs import RadiographSet
-from xrarchive.weights import load_weights, without_prefix
+from xrarchive.weights import load_weights, read_meta, without_prefix
 
 RUN_NAME = "run.json"
 SNAPSHOT_NAME = "generator.safetensors"
@@ -182,7 +182,8 @@ def _describe(start: Start, found: Record | None) -> Record | None:
             raise InputDataError(
                 f"No snapshot at {start.init_from}.", fix="Give a generator.safetensors.", path=start.init_from
             )
-        return {"init_from": sha256_file(start.init_from)}
+        shown = read_meta(start.init_from, kind="generator")
+        return {"init_from": sha256_file(start.init_from), "nimg": shown["nimg"] + shown.get("nimg_before", 0)}
     if start.fork is not None:
         if not (start.fork / RUN_NAME).is_file():
             if before and "fork" in before:

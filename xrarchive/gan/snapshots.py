@@ -70,3 +70,18 @@ def load_snapshot(path: Path) -> GeneratorSnapshot:
     load_into(generator, without_prefix("generator", weights.tensors), path=path)
     generator.eval().requires_grad_(False)
     return GeneratorSnapshot(channels_last(generator), weights.sha256, weights.meta)
+
+
+def load_discriminator(path: Path) -> Discriminator | None:
+    """The frozen discriminator of a snapshot; None for weights that came without one.
+
+    Raises:
+        InputDataError: If it does not fit the snapshot's settings.
+    """
+    weights = load_weights(path, kind="generator")
+    tensors = without_prefix("discriminator", weights.tensors)
+    if not tensors:
+        return None
+    discriminator = Discriminator(GeneratorSettings(**weights.meta["settings"]))
+    load_into(discriminator, tensors, path=path)
+    return channels_last(discriminator.eval().requires_grad_(False))

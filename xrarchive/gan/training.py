@@ -135,7 +135,8 @@ def train_generator(
                 write_json(out / RUN_NAME, record)
                 if not resumed and (start != Start() or on_nan == "rollback"):
                     save_checkpoint(out, state, settings)
-            run = _Run(radiographs, rows, out, settings, watch, devices, on_nan, on_status)
+            before = (record["start"] or {}).get("nimg", 0)
+            run = _Run(radiographs, rows, out, settings, watch, devices, on_nan, on_status, before)
             started_s, started_nimg = time.monotonic(), state.nimg
             _train(run, state)
             rate = (state.nimg - started_nimg) / max(time.monotonic() - started_s, 1e-9)
@@ -156,6 +157,7 @@ class _Run:
     devices: Devices
     on_nan: str
     on_status: OnStatus
+    nimg_before: int
     losses: list[Losses] = field(default_factory=list)
     ticked_s: float = field(default_factory=time.monotonic)
 
@@ -301,6 +303,8 @@ def _save_snapshot(path: Path, state: TrainingState, run: _Run) -> str:
         "radiographs": len(run.rows),
         "splits": list(TRAINING_SPLITS),
         "terms": list(run.radiographs.terms),
+        # A run from a snapshot goes on where that one was: so many radiographs its weights had been shown.
+        **({"nimg_before": run.nimg_before} if run.nimg_before else {}),
     }
     return save_snapshot(path, *signed(state.averaged, state.discriminator), nimg=state.nimg, origin=origin)
 

@@ -143,6 +143,21 @@ class RadiographSet:
         return self._words("view")
 
     @cached_property
+    def ages(self) -> npt.NDArray[np.float32]:
+        """float32 [N]: years, NaN for unknown."""
+        return self.table["age"].cast(pa.float32()).to_numpy().astype(np.float32)  # type: ignore[no-any-return]
+
+    @cached_property
+    def sexes(self) -> npt.NDArray[np.str_]:
+        """Str [N]: "M", "F" or "" for unknown."""
+        return self._words("sex")
+
+    @cached_property
+    def sources(self) -> npt.NDArray[np.str_]:
+        """Str [N]: in the source's words, "" for unknown."""
+        return self._words("source")
+
+    @cached_property
     def splits(self) -> npt.NDArray[np.str_]:
         """Str [N], each one of `SPLITS`."""
         return self._words("split")

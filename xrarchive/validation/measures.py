@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from xrarchive.estimates import Estimate
+
 Measure = dict[str, object]
 
 # Far more than an interval of 200 resamples carries, and few enough that the order in which a BLAS sums does not show.
@@ -40,6 +42,23 @@ def measure(
         "note": note,
         **(extra or {}),
     }
+
+
+def measure_estimate(
+    found: Estimate,
+    *,
+    n: int,
+    note: str,
+    otherwise: str,
+    floor: Mapping[str, object] | None = None,
+    extra: Mapping[str, object] | None = None,
+) -> Measure:
+    """An estimate as a measure with its `left_out` (see `Estimate`), or `not_measured(otherwise)` if undefined."""
+    if not found.defined:
+        return not_measured(otherwise)
+    low, high = (None if math.isnan(end) else end for end in (found.low, found.high))
+    more = {"left_out": rounded(found.left_out), **(extra or {})}
+    return measure(found.value, low=low, high=high, n=n, floor=floor, note=note, extra=more)
 
 
 def not_measured(reason: str) -> Measure:

@@ -14,13 +14,15 @@ import numpy.typing as npt
 
 from xrarchive.bootstrap import LEVEL, RESAMPLES
 from xrarchive.errors import InputDataError
+from xrarchive.estimates import RESAMPLES as LABEL_RESAMPLES
 from xrarchive.records import OnStatus, Status, ignore_status
-from xrarchive.validation.agreement import measure_agreement
 from xrarchive.validation.columns import ArchiveImages
 from xrarchive.validation.duplicates import measure_duplicates
 from xrarchive.validation.fidelity import FLOOR_DRAWS, METRICS, measure_fidelity
 from xrarchive.validation.measures import Measure, not_measured
+from xrarchive.validation.nuisances import measure_nuisances
 from xrarchive.validation.problems import Problem, Severity
+from xrarchive.validation.raters import LABEL_NOISE, Rater, measure_labels
 from xrarchive.validation.reference import Reference, require_finite
 
 if TYPE_CHECKING:
@@ -38,7 +40,8 @@ def make_report(
     synthetic: Mapping[str, npt.NDArray[np.floating]],
     fingerprints: Mapping[str, str],
     reference: Reference,
-    real_agreement: Mapping[str, Mapping[str, object]],
+    judge: Rater,
+    referee: Rater | None = None,
     radiographs: npt.NDArray[np.uint8] | None = None,
     seed: int = 0,
     on_status: OnStatus = ignore_status,
@@ -51,7 +54,8 @@ def make_report(
         synthetic: Features float [N, D] of the archive's images per feature space.
         fingerprints: sha256 of the weights behind each of those spaces.
         reference: Features of real radiographs.
-        real_agreement: The judge's AUROC on real radiographs per finding, ``{"value", "low", "high"}``.
+        judge: Who measures `labels`, unless it chose the images; its scores are those of the archive.
+        referee: Who measures `labels_referee`, and `labels` too if the judge may not; None = nobody.
         radiographs: uint8 [M, H, W] the generator was trained on, to look for copies; None if not at hand.
         seed: Of every bootstrap and draw.
         on_status: Told what is being measured.
@@ -61,8 +65,9 @@ def make_report(
         ValueError: If the arrays do not belong together.
     """
     _require_consistent(manifest, images, synthetic, fingerprints)
+    _require_scores(manifest, judge, referee, images.image_ids)
     jobs = [(space, metric) for space in sorted({*synthetic, *reference.spaces}) for metric in METRICS]
-    total = len(jobs) + 2
+    total = len(jobs) + 3
     fidelity: dict[str, dict[str, Measure]] = {}
     for done, (space, metric) in enumerate(jobs):
         on_status(Status(done, total, "measures", f"{metric.title}, {space}"))
@@ -74,8 +79,16 @@ def make_report(
                 metric, synthetic[space], reference.spaces[space], patients=reference.patients, seed=seed, space=space
             )
         )
-    on_status(Status(total - 2, total, "measures", "label agreement"))
-    labels = measure_agreement(manifest.findings, images.asked, images.judge, real_agreement, seed=seed)
+    on_status(Status(total - 3, total, "measures", "labels"))
+    filtered = bool(manifest.settings.get("judge_filter", False))
+    by_rater = {
+        rater.role: measure_labels(manifest.findings, images, rater, filtered=filtered, seed=seed)
+        for rater in (judge, referee)
+        if rater is not None
+    }
+    labels_by = "referee" if filtered and referee is not None else "judge"
+    on_status(Status(total - 2, total, "measures", "nuisances"))
+    nuisances = measure_nuisances(manifest.nuisances, manifest.findings, images, seed=seed)
     on_status(Status(total - 1, total, "measures", "duplicates"))
     duplicates = measure_duplicates(images.image_ids, images.pixels, radiographs)
     on_status(Status(total, total, "measures", "done"))
@@ -83,20 +96,35 @@ def make_report(
         "schema": SCHEMA,
         "manifest_sha256": manifest.sha256,
         "images": len(images.pixels),
-        "settings": {"seed": seed, "resamples": RESAMPLES, "level": LEVEL, "floor_draws": FLOOR_DRAWS},
+        "settings": {
+            "seed": seed,
+            "resamples": RESAMPLES,
+            "label_resamples": LABEL_RESAMPLES,
+            "label_noise": LABEL_NOISE,
+            "level": LEVEL,
+            "floor_draws": FLOOR_DRAWS,
+        },
         "reference": _describe(reference),
         "fidelity": fidelity,
-        "labels": labels,
+        "raters": {rater.role: {"sha256": rater.sha256} for rater in (judge, referee) if rater is not None},
+        "labels_by": labels_by,
+        "labels": by_rater[labels_by],
+        **({"labels_referee": by_rater["referee"]} if "referee" in by_rater else {}),
+        "nuisances": nuisances,
         "duplicates": duplicates,
-        "problems": [problem.as_dict() for problem in find_problems(fidelity, labels, duplicates)],
+        "problems": [problem.as_dict() for problem in find_problems(fidelity, by_rater, duplicates)],
     }
 
 
 def find_problems(
-    fidelity: Mapping[str, Mapping[str, Measure]], labels: Mapping[str, Measure], duplicates: Mapping[str, Measure]
+    fidelity: Mapping[str, Mapping[str, Measure]],
+    labels: Mapping[str, Mapping[str, Measure]],
+    duplicates: Mapping[str, Measure],
 ) -> list[Problem]:
-    """What a publisher must know, worst first."""
-    problems = [*_duplicate_problems(duplicates), *_label_problems(labels)]
+    """What a publisher must know, worst first; `labels` by role of who measured them."""
+    problems = _duplicate_problems(duplicates)
+    for role, rated in labels.items():
+        problems += _label_problems(role, rated)
     for space, metrics in fidelity.items():
         for name, found in metrics.items():
             if found["value"] is None:
@@ -118,18 +146,19 @@ def _duplicate_problems(duplicates: Mapping[str, Measure]) -> list[Problem]:
     return problems
 
 
-def _label_problems(labels: Mapping[str, Measure]) -> list[Problem]:
+def _label_problems(role: str, labels: Mapping[str, Measure]) -> list[Problem]:
+    kind = "labels.agreement" if role == "judge" else f"labels_{role}.agreement"
     problems = []
     for name, found in labels.items():
         value, low, high = (found.get(key) for key in ("value", "low", "high"))
         if value is None:
-            problems.append(Problem("labels.agreement", "note", f"{name}: {found['reason']}"))
+            problems.append(Problem(kind, "note", f"{name}: {found['reason']}"))
         elif isinstance(low, float) and low <= _EVEN_ODDS:
             problems.append(
                 Problem(
-                    "labels.agreement",
+                    kind,
                     "warning",
-                    f"{name}: the judge cannot tell the {found['n']} images asked to show it from the others "
+                    f"{name}: the {role} cannot tell the {found['n']} images asked to show it from the others "
                     f"(AUROC {value}, interval {low} to {high}).",
                 )
             )
@@ -177,10 +206,9 @@ def _require_consistent(
     fingerprints: Mapping[str, str],
 ) -> None:
     count, width = len(images.pixels), len(manifest.findings)
-    if images.asked.shape != (count, width) or images.judge.shape != (count, width) or len(images.image_ids) != count:
+    if images.asked.shape != (count, width) or len(images.image_ids) != count:
         raise ValueError(
-            f"expected {count} rows and {width} findings, got asked {images.asked.shape}, judge {images.judge.shape}, "
-            f"{len(images.image_ids)} ids"
+            f"expected {count} rows and {width} findings, got asked {images.asked.shape}, {len(images.image_ids)} ids"
         )
     if set(synthetic) != set(fingerprints):
         raise ValueError(f"spaces {sorted(synthetic)} need fingerprints, got {sorted(fingerprints)}")
@@ -193,17 +221,23 @@ def _require_consistent(
         if len(features) != count:
             raise ValueError(f"{space}: {len(features)} feature rows for {count} images")
         require_finite(features, what=f"The archive's images in feature space {space!r}")
-    _require_scores(manifest.findings, images)
 
 
-def _require_scores(findings: Sequence[str], images: ArchiveImages) -> None:
-    missing = np.isnan(images.judge)
+def _require_scores(manifest: Manifest, judge: Rater, referee: Rater | None, image_ids: Sequence[str]) -> None:
+    expected = len(image_ids), len(manifest.findings)
+    for rater in (judge, referee):
+        if rater is not None and (rater.scores.shape != expected or rater.thresholds.shape != expected[1:]):
+            raise ValueError(
+                f"expected scores {expected} of the {rater.role} and a threshold for each finding, got "
+                f"{rater.scores.shape} and {rater.thresholds.shape}"
+            )
+    missing = np.isnan(judge.scores)
     holes = missing.any(axis=0) & ~missing.all(axis=0)
     if holes.any():
-        name = findings[int(np.flatnonzero(holes)[0])]
-        rows = missing[:, list(findings).index(name)]
+        column = int(np.flatnonzero(holes)[0])
+        rows = missing[:, column]
         raise InputDataError(
-            f"judge_{name} is empty in {int(rows.sum())} of {rows.size} images, the first is "
-            f"{images.image_ids[int(np.flatnonzero(rows)[0])]}.",
+            f"judge_{manifest.findings[column]} is empty in {int(rows.sum())} of {rows.size} images, the first is "
+            f"{image_ids[int(np.flatnonzero(rows)[0])]}.",
             fix="Build the archive again; the judge scores every image or knows nothing of the finding.",
         )

@@ -1,4 +1,7 @@
-"""A report as table rows: what the command line prints and the card shows, without the notes."""
+"""A report as table rows: what the command line prints and the card shows, without the notes.
+
+A report of an older version lacks some parts; they have no rows.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,13 @@ class SummaryRow:
     """One measure of a report.
 
     Attributes:
-        part: ``fidelity``, ``labels`` or ``duplicates``.
+        part: ``fidelity``, ``labels``, ``labels_referee`` or ``duplicates``.
         subject: The feature space or the finding; empty for duplicates.
         measure: What was measured, in words.
         value: None if it was not measured.
         low: Lower end of the interval, None if there is none.
         high: Upper end of the interval, None if there is none.
-        beside: What to hold the value against: the real-versus-real floor, or the judge's AUROC on real radiographs.
+        beside: What to hold the value against: the real-versus-real floor, or the rater's AUROC on real radiographs.
         beside_text: Which of the two `beside` is, with its N where it has one; empty if there is neither.
         n: Images measured, for labels those asked to show the finding; None if it was not measured.
         reason: Why it was not measured, empty if it was.
@@ -40,9 +43,75 @@ class SummaryRow:
     reason: str
 
 
+@dataclass(frozen=True)
+class PurityRow:
+    """How many of the images asked to show a finding show it, as one rater has it.
+
+    Attributes:
+        finding: Asked for.
+        by: ``judge`` or ``referee``.
+        calls: Measure `rogan_gladen` of the report, and the others in turn.
+        noisy: `with_10pct_label_noise`.
+        scores: `score_mixture`.
+        soft: `soft`.
+        real: Share of the real radiographs with that label, None if nothing was measured.
+        reason: Why `calls` was not measured, empty if it was.
+    """
+
+    finding: str
+    by: str
+    calls: Mapping[str, Any]
+    noisy: Mapping[str, Any]
+    scores: Mapping[str, Any]
+    soft: Mapping[str, Any]
+    real: float | None
+    reason: str
+
+
 def summary_rows(report: Mapping[str, Any]) -> list[SummaryRow]:
-    """Every measure of a report made by `make_report`: fidelity, labels, duplicates, in the report's order."""
-    return [*_fidelity_rows(report["fidelity"]), *_label_rows(report["labels"]), *_duplicate_rows(report["duplicates"])]
+    """Fidelity, agreement and duplicates of a report made by `make_report`, in the report's order."""
+    rows = [*_fidelity_rows(report["fidelity"])]
+    for part, by, labels in _by_rater(report):
+        rows += _label_rows(part, by, labels)
+    return [*rows, *_duplicate_rows(report["duplicates"])]
+
+
+def purity_rows(report: Mapping[str, Any]) -> list[PurityRow]:
+    """A row for every finding and rater."""
+    return [
+        _purity_row(finding, by, found["purity"])
+        for _, by, labels in _by_rater(report)
+        for finding, found in labels.items()
+        if "purity" in found
+    ]
+
+
+def moved_rows(report: Mapping[str, Any]) -> dict[str, list[str]]:
+    """By class label and for each nuisance the share called positive, "start → end"; empty without nuisances."""
+    nuisances: Mapping[str, Mapping[str, Any]] = report.get("nuisances", {})
+    labels = next(iter(nuisances.values()), {})
+    return {label: [_from_to(by_label[label]) for by_label in nuisances.values()] for label in labels}
+
+
+def _from_to(found: Mapping[str, Any]) -> str:
+    start, end = (found[name]["value"] for name in ("positive_start", "positive_end"))
+    return "–" if start is None or end is None else f"{start:.2f} → {end:.2f}"
+
+
+def _purity_row(finding: str, by: str, purity: Mapping[str, Any]) -> PurityRow:
+    names = ("rogan_gladen", "with_10pct_label_noise", "score_mixture", "soft")
+    calls, noisy, scores, soft = (purity[name] for name in names)
+    floors = [found.get("floor") or {} for found in (calls, scores)]
+    real = next((floor["value"] for floor in floors if floor), None)
+    return PurityRow(finding, by, calls, noisy, scores, soft, real, calls.get("reason", ""))
+
+
+def _by_rater(report: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Part, rater and measures; where the referee measured `labels` because the judge may not, they come once."""
+    by = report.get("labels_by", "judge")
+    yield "labels", by, report["labels"]
+    if by != "referee" and "labels_referee" in report:
+        yield "labels_referee", "referee", report["labels_referee"]
 
 
 def _fidelity_rows(fidelity: Mapping[str, Any]) -> Iterator[SummaryRow]:
@@ -57,10 +126,11 @@ def _fidelity_rows(fidelity: Mapping[str, Any]) -> Iterator[SummaryRow]:
             yield _row("fidelity", space, titles.get(name, name), found, beside, text)
 
 
-def _label_rows(labels: Mapping[str, Any]) -> Iterator[SummaryRow]:
+def _label_rows(part: str, by: str, labels: Mapping[str, Any]) -> Iterator[SummaryRow]:
     for finding, found in labels.items():
         beside = (found.get("real") or {}).get("value")
-        yield _row("labels", finding, "judge AUROC", found, beside, "on real radiographs" if beside is not None else "")
+        text = "on real radiographs" if beside is not None else ""
+        yield _row(part, finding, f"{by} AUROC", found, beside, text)
 
 
 def _duplicate_rows(duplicates: Mapping[str, Any]) -> Iterator[SummaryRow]:

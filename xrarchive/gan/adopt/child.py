@@ -5,7 +5,8 @@ entry `facts`, what the file says of them; or, with exit code 3, a JSON object o
 
 What holds where:
 
-* everywhere: `torch.load(weights_only=True)`, which builds tensors and plain containers and looks up no other name;
+* everywhere: `torch.load(weights_only=True)`, which builds tensors and plain containers and looks up no other name
+  (for whole models in torch's old format, which it does not read, `Unpickler` below, which does no more);
   a stripped environment (by pickles.py); and an audit hook, set before the file is touched and impossible to take
   away, that refuses sockets, processes, ctypes, and writing, moving or removing any file from Python.
 * Linux and macOS: limits on processor seconds, core dumps and the size of files.
@@ -20,8 +21,11 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import pickle
 import re
 import sys
+import types
+import warnings
 from typing import Any, NoReturn
 
 try:
@@ -63,12 +67,63 @@ _REFUSED_EVENTS = (
 _CONFIG = "models.utils.config.BaseConfig"
 
 
+# The classes a whole pickled DenseNet of torchxrayvision is made of. None is ever looked up: `_Module` stands in.
+_MODULES = (
+    *(f"torchxrayvision.models.{name}" for name in ("DenseNet", "_DenseBlock", "_DenseLayer", "_Transition")),
+    "torch.nn.modules.activation.ReLU",
+    "torch.nn.modules.batchnorm.BatchNorm2d",
+    "torch.nn.modules.container.Sequential",
+    "torch.nn.modules.conv.Conv2d",
+    "torch.nn.modules.linear.Linear",
+    "torch.nn.modules.pooling.AvgPool2d",
+    "torch.nn.modules.pooling.MaxPool2d",
+    "torch.nn.backends.thnn._get_thnn_function_backend",  # in files of torch before 1.5
+)
+# What else such a file names, besides storages; torch looks those up itself.
+_BUILDERS = (
+    "collections.OrderedDict",
+    "torch._utils._rebuild_parameter",
+    "torch._utils._rebuild_tensor",
+    "torch._utils._rebuild_tensor_v2",
+)
+_SETS = ("__builtin__.set", "builtins.set")
+_ZIP = b"PK\x03\x04"
+
+
 class RefusedError(Exception):
     """The checkpoint is not one of this kind, or not one to open."""
 
 
 class _Config:
     """Stands in for pytorch_GAN_zoo's `BaseConfig`: attributes and nothing else."""
+
+
+class _Module:
+    """Stands in for a module of torch or torchxrayvision: attributes and nothing else."""
+
+    dump_patches = False  # asked for where a file of torch before 1.6 brings a module's source
+
+
+class Unpickler(pickle.Unpickler):
+    """Reads whole models of torch before 1.6, to which `weights_only` is closed: they name modules beside storages.
+
+    As there, a name is looked up only if it builds a tensor or a plain container; modules become stand-ins.
+    """
+
+    def find_class(self, module: str, name: str) -> Any:
+        """What a name stands for.
+
+        Raises:
+            RefusedError: If it is none of those.
+        """
+        full = f"{module}.{name}"
+        if full in _MODULES:
+            return _Module
+        if full in _SETS:
+            return set
+        if full in _BUILDERS:
+            return super().find_class(module, name)
+        raise RefusedError(f"its pickle names {full}, which is neither a tensor nor a plain container")
 
 
 def leave_network() -> bool:
@@ -111,13 +166,15 @@ def refuse_event(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def choose(kind: str, loaded: Any) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """The generator in a checkpoint: where it stood, its state dict, and what the file says of it.
+    """The network in a checkpoint: where it stood, its state dict, and what the file says of it.
 
     Averaged weights are taken where there are some.
 
     Raises:
         RefusedError: If the checkpoint has another layout.
     """
+    if kind == "xrv" and isinstance(loaded, _Module):
+        return "model", state_of(loaded, "", set()), {}
     if not isinstance(loaded, dict):
         raise RefusedError(f"it holds a {type(loaded).__name__}, a dictionary was expected")
     if kind == "gan-zoo":
@@ -130,6 +187,10 @@ def choose(kind: str, loaded: Any) -> tuple[str, dict[str, Any], dict[str, Any]]
             part = loaded.get(name)
             if isinstance(part, dict) and isinstance(part.get("state_dict"), dict):
                 return name, part["state_dict"], entries(part.get("conf"))
+    elif kind == "xrv":
+        state = entries(loaded.get("state_dict", loaded))
+        if "classifier.weight" in state:
+            return "state_dict", state, {}
     else:
         state = loaded.get("state_dict", loaded)
         names = [name for name in state if isinstance(name, str)] if isinstance(state, dict) else []
@@ -140,6 +201,24 @@ def choose(kind: str, loaded: Any) -> tuple[str, dict[str, Any], dict[str, Any]]
                 stated = {} if state is loaded else entries(loaded.get("settings"))
                 return prefix.rstrip(".") or "generator", found, {**counted, **stated}
     raise RefusedError(f"its entries are {', '.join(sorted(map(str, loaded))[:8]) or 'none'}, which is another layout")
+
+
+def state_of(module: _Module, prefix: str, seen: set[int]) -> dict[str, Any]:
+    """The parameters and buffers of a pickled module by the names its state dict would give them.
+
+    Raises:
+        RefusedError: If a module stands in two places, as in no model of that kind, so that this might never end.
+    """
+    if id(module) in seen:
+        raise RefusedError(f"its module {prefix.rstrip('.')} stands in more than one place")
+    seen.add(id(module))
+    parts = vars(module)
+    own = {**entries(parts.get("_parameters")), **entries(parts.get("_buffers"))}
+    state = {f"{prefix}{name}": value for name, value in own.items() if value is not None}
+    for name, part in entries(parts.get("_modules")).items():
+        if isinstance(part, _Module):
+            state |= state_of(part, f"{prefix}{name}.", seen)
+    return state
 
 
 def entries(value: Any) -> dict[str, Any]:
@@ -190,9 +269,15 @@ def load(kind: str, stream: Any) -> Any:
     """
     import torch
 
-    allowed: list[Any] = [(_Config, _CONFIG)] if kind == "gan-zoo" else []
+    stand_ins: dict[str, list[Any]] = {
+        "gan-zoo": [(_Config, _CONFIG)],
+        "xrv": [(_Module, name) for name in _MODULES],
+    }
     try:
-        with torch.serialization.safe_globals(allowed):
+        with torch.serialization.safe_globals(stand_ins.get(kind, [])), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a stand-in has not the source of the class it stands for
+            if kind == "xrv" and not _is_zip(stream):
+                return torch.load(stream, map_location="cpu", weights_only=False, pickle_module=_restricted_pickle())
             return torch.load(stream, map_location="cpu", weights_only=True)
     except RefusedError:
         raise
@@ -205,6 +290,19 @@ def load(kind: str, stream: Any) -> Any:
                 f"its pickle names {named[1]}, which is neither a tensor nor a plain container"
             ) from None
         raise RefusedError(f"it cannot be read as a checkpoint ({str(err).strip().splitlines()[0][:200]})") from None
+
+
+def _restricted_pickle() -> types.ModuleType:
+    """What torch asks of a pickle module, with `Unpickler` for every part of the file."""
+    module = types.ModuleType("restricted_pickle")
+    vars(module).update(Unpickler=Unpickler, load=lambda stream, **how: Unpickler(stream, **how).load())
+    return module
+
+
+def _is_zip(stream: Any) -> bool:
+    start = stream.read(len(_ZIP))
+    stream.seek(0)
+    return bool(start == _ZIP)
 
 
 def main(kind: str, folder: str) -> None:
