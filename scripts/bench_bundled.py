@@ -124,10 +124,11 @@ def measure_generator(films: RadiographSet, count: int) -> dict[str, Any]:
     found = {
         metric.name: measure_fidelity(metric, made, real, patients=None, seed=0, space=IMAGENET) for metric in METRICS
     }
-    print(f"Generator ({snapshot.meta['nimg']:,} images shown): {count:,} draws against {len(rows):,} held-out films")
+    shown = snapshot.meta["nimg"] + snapshot.meta.get("nimg_before", 0)
+    print(f"Generator ({shown:,} images shown): {count:,} draws against {len(rows):,} held-out films")
     for name, measure in found.items():
         print(f"  {name:8}  {_told(measure)}")
-    return {"images_shown": snapshot.meta["nimg"], **found}
+    return {"images_shown": shown, **found}
 
 
 def measure_archive(radiographs: Path, out: Path, per_class: int) -> dict[str, Any]:
@@ -138,7 +139,7 @@ def measure_archive(radiographs: Path, out: Path, per_class: int) -> dict[str, A
     report = pipeline.validate(out, radiographs=radiographs)
     print(f"\nArchive, {built.rows:,} images in {seconds:.0f} s, {built.rows / seconds:.1f} images/s")
     for tally in built.tallies:
-        print(f"  {' + '.join(tally.findings):20} {tally.accepted} of {tally.asked} in {tally.attempts} attempts")
+        print(f"  {' + '.join(tally.findings):20} {tally.accepted} of {tally.asked} from {tally.starts} starts")
     for row in summary_rows(report):
         interval = f"({row.low:.3f} to {row.high:.3f})" if row.low is not None and row.high is not None else ""
         value = "not measured" if row.value is None else f"{row.value:.3f}"
