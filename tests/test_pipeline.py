@@ -452,6 +452,14 @@ def test_a_judge_that_filters_is_on_record(weights, tmp_path):
     assert [(tally.filtered, tally.missing) for tally in manifest.tallies] == [(0, 0), (0, 0), (PER_CLASS, PER_CLASS)]
 
 
+def test_a_judge_that_cannot_call_a_finding_is_no_filter_for_it(weights, tmp_path):
+    judge = edit_weights(weights["judge"], tmp_path / "judge.safetensors", tensors={"thresholds": {"Mass": -1.0}})
+    search = dataclasses.replace(SEARCH, judge_filter=True)
+    with pytest.raises(InputDataError, match="The judge has no threshold for 'Mass'"):
+        build_tiny(tmp_path / "archive", weights | {"judge": judge}, search=search)
+    assert not (tmp_path / "archive").exists()
+
+
 # Weights that do not fit
 
 

@@ -260,6 +260,8 @@ def build(
     asked = _requests(studio.guide, offered, per_class, findings, requests, like_real, boost)
     if exclusive:
         asked = make_exclusive(asked, _callable_findings(studio.guide))
+    if search is not None and search.judge_filter:
+        _require_judged(asked, studio.judge)
     search = _for_this_processor(search or SearchSettings(natural=like_real is not None))
     nuisance_tolerance(search, studio.guide)  # refuses nuisances the guide does not know
     if search.realism and studio.discriminator is None:
@@ -596,6 +598,15 @@ def _make_archive(
             versions=_versions(),
             terms=_terms(studio),
         )
+
+
+def _require_judged(asked: Sequence[ImageRequest], judge: Classifier) -> None:
+    for name in {name for request in asked for name in request.findings}:
+        if math.isnan(judge.threshold(name)):
+            raise InputDataError(
+                f"The judge has no threshold for {name!r}: as a filter it would leave out every image.",
+                fix="Leave out --judge-filter, or do not ask for this finding.",
+            )
 
 
 def _for_this_processor(search: SearchSettings) -> SearchSettings:

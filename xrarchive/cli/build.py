@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +68,8 @@ def build(
     given = dict(assignments) | {name: value for name, value in limits.items() if value is not None}
     chosen = resolve_build(project.build, exclusive=exclusive, **flags)
     search = search_settings(project, given, like_real=chosen.like_real is not None)
-    with progress("build") as on_status:
+    first = os.environ.get("RANK", "0") == "0"  # of the processes of a torchrun, the one that speaks
+    with progress("build") if first else contextlib.nullcontext(lambda _: None) as on_status:
         report = pipeline.build(
             chosen.out,
             per_class=chosen.images_per_class,
@@ -83,6 +86,8 @@ def build(
             workers=workers,
             on_status=on_status,
         )
+    if not first:
+        return EXIT_OK
     emit("build", report, _show, as_json=as_json, shortfall=report.shortfall)
     return EXIT_SHORTFALL if report.shortfall else EXIT_OK
 
