@@ -199,10 +199,10 @@ def _matched(manifest: Manifest) -> str:
 
 
 def _mostly_absent(rows: Sequence[PurityRow]) -> list[str]:
-    """Findings that less than half of the images asked for show, each by its first measure that could be taken."""
+    """Findings that less than half of the images asked for show: by the soft label, else by an upper bound."""
     found: dict[str, tuple[float, float | None]] = {}
     for row in rows:
-        values = [measure["value"] for measure in (row.calls, row.scores) if measure["value"] is not None]
+        values = [measure["value"] for measure in (row.soft, row.calls, row.scores) if measure.get("value") is not None]
         if values:
             found.setdefault(row.finding, (values[0], row.real))
     return [

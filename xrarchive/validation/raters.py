@@ -162,7 +162,7 @@ def _rated(
     share = f"Share of the images asked to show {name} that show it"
     by_calls = (
         f"{share}, from the {role}'s calls corrected by their sensitivity and specificity on real radiographs, whose "
-        "rows are taken as independent"
+        "rows are taken as independent; an upper bound, since it supposes errors independent of the guide's"
     )
     useless = (
         f"The {role}'s calls tell nothing of {name}: on real radiographs sensitivity {calls.sensitivity:.2f} and "
