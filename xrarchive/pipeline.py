@@ -229,7 +229,8 @@ def build(
         per_class: Images for each finding; None = 20; ignored if `requests` or `like_real` is given.
         findings: Findings to make; None = all that the weights offer.
         requests: CSV of finding sets and counts.
-        like_real: Images whose label sets are as common as among the guide's radiographs.
+        like_real: Images whose label sets are as common as among the guide's radiographs; findings that the weights do
+            not offer drop out of their sets.
         boost: With `like_real`: 0 = as common as in reality, 1 = every set equally often.
         exclusive: Whether all findings that can be called and are not asked for must be absent.
         generator: Weight file or run folder; None = bundled.
@@ -537,9 +538,7 @@ def _requests(
     if requests is not None:
         asked = read_requests(requests, guide.vocabulary)
     elif like_real is not None:
-        asked = requests_like_real(
-            guide.meta.get("label_sets", {}), like_real, callable_findings=callable_findings, boost=boost
-        )
+        asked = requests_like_real(guide.meta.get("label_sets", {}), like_real, callable_findings=offered, boost=boost)
     else:
         names = offered if findings is None else tuple(findings)
         require_known(names, guide.vocabulary, where="--findings")
