@@ -1,9 +1,8 @@
 """What latent class optimisation is worth: speed, labels, diversity, use. Prints tables, then one JSON object.
 
-    .venv/bin/python scripts/bench_latents.py                       # all of it, about 75 minutes on two cores
+    .venv/bin/python scripts/bench_latents.py                       # all of it, about 80 minutes on two cores
     .venv/bin/python scripts/bench_latents.py --quick               # under 20 minutes: fewer tasks, one fold, one seed
     .venv/bin/python scripts/bench_latents.py --only speed,labels
-    .venv/bin/python scripts/bench_latents.py --only labels --judge runs/referee    # once, for the figures of a version
 
 1. Speed: accepted images per CPU-second beside rejection sampling and the plain loop, at three strictnesses.
 2. Labels: what the judge, which steered nothing, sees in an archive, beside real films that the guide accepts.
