@@ -141,6 +141,7 @@ def finish_archive(
             files[name] = FileRecord(sha256_file(folder / name), (folder / name).stat().st_size, rows)
             if config == DATA:
                 counts.update(vocabulary[label] for table in tables for label in table["label"].to_pylist())
+            tables.clear()  # before the next shard is read: one in memory at a time
     tallies = _sum_tallies(folder, plan)
     if not counts:
         asked, starts = (sum(getattr(tally, name) for tally in tallies) for name in ("asked", "starts"))
