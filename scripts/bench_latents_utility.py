@@ -58,6 +58,7 @@ from xrarchive.classifier.nuisances import read_nuisances
 from xrarchive.classifier.offering import list_offerings
 from xrarchive.classifier.settings import ClassifierSettings
 from xrarchive.classifier.training import LABELLED_SPLITS, ensemble_logits
+from xrarchive.estimates import RESAMPLES, Estimate, bootstrap_estimates, divide
 from xrarchive.files import atomic_path, dump_json, sha256_bytes, sha256_file
 from xrarchive.gan.devices import computes_bfloat16
 from xrarchive.gan.layers import kernels_ready
@@ -69,8 +70,7 @@ from xrarchive.pixels import Pixels
 from xrarchive.plan import Plan, SearchSettings, make_exclusive, requests_like_real
 from xrarchive.radiographs import RadiographSet, ingest, open_set, patient_folds
 from xrarchive.statistics import to_probability
-from xrarchive.synthesis import _matching, render
-from xrarchive.validation.labels import RESAMPLES, Estimate, bootstrap_estimates, divide
+from xrarchive.synthesis import make_matching, render
 from xrarchive.weights import channels_last
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -421,7 +421,7 @@ class Workshop:
                     settings=plan.search,
                     seed=plan.unit_seed(index),
                     exact=functools.partial(self._exact, snapshot.generator),
-                    matching=_matching(plan, images, self.guide) if plan.search.match else None,
+                    matching=make_matching(plan, images, self.guide) if plan.search.match else None,
                     discriminator=discriminator,
                 )
             pixels.append(found.pixels)

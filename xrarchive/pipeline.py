@@ -79,7 +79,7 @@ ROLES = ("generator", "guide", "judge")
 DEFAULT_PER_CLASS = 20
 CONTACT_SHEET_COLUMNS = 10
 # Packages whose version can change the bytes of an archive.
-_BYTE_DECIDING = ("xrarchive", "torch", "numpy", "pillow", "pyarrow", "datasets")
+_BYTE_DECIDING = ("xrarchive", "torch", "numpy", "scipy", "pillow", "pyarrow", "datasets")
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ def build_unit(plan: Plan, index: int, studio: Studio) -> tuple[list[SyntheticIm
             settings=plan.search,
             seed=plan.unit_seed(index),
             exact=lambda latents: _exact(generator, studio.guide, latents),
-            matching=_matching(plan, images, studio.guide) if plan.search.match else None,
+            matching=make_matching(plan, images, studio.guide) if plan.search.match else None,
             discriminator=studio.discriminator,
         )
     reached = np.flatnonzero(found.reached)
@@ -139,7 +139,8 @@ def build_unit(plan: Plan, index: int, studio: Studio) -> tuple[list[SyntheticIm
     return made, _tallies(plan, images, found, {image.image_id for image in made})
 
 
-def _matching(plan: Plan, images: Sequence[PlannedImage], guide: Classifier) -> Matching:
+def make_matching(plan: Plan, images: Sequence[PlannedImage], guide: Classifier) -> Matching:
+    """What it is for each of a unit's images to resemble a random draw in the matched nuisances."""
     return Matching(nuisance_tolerance(plan.search, guide), stratum_shifts(plan, images, guide))
 
 
