@@ -48,10 +48,10 @@ def test_targets_are_distributed_as_the_real_radiographs_above_the_bar() -> None
     plan = make_plan()
     targets = np.array([draw_targets(image, plan, GUIDE)[0] for image in planned(plan) if image.request == 0])
     assert targets.min() >= GUIDE.bar("Mass", 0.05) == pytest.approx(95)
-    # Evenly between the bar and the tenth that is spared, as the radiographs are.
-    found = np.sort(targets - 95) / 4.5
+    # Evenly between the bar and the more marked half that is spared, as the radiographs are.
+    found = np.sort(targets - 95) / 2.5
     assert np.abs(found - (np.arange(400) + 0.5) / 400).max() < 1.36 / 400**0.5  # Kolmogorov-Smirnov, 5 %
-    assert targets.max() <= GUIDE.bar("Mass", 0.005)
+    assert targets.max() <= GUIDE.bar("Mass", 0.025)
 
 
 @given(st.integers(0, 2**63 - 1), st.floats(1e-5, 0.99))
