@@ -65,7 +65,7 @@ def render_dataset_card(manifest: Manifest, report: Mapping[str, Any], *, archiv
         report=report,
         rows=summary_rows(report),
         requests=[_request(tally) for tally in manifest.tallies],
-        filtered=bool(manifest.settings.get("judge_filter")),
+        filtered=manifest.judge_filtered,
         standard=_standard(manifest.settings),
         matched=_matched(manifest),
         shares=shares,

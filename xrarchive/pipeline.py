@@ -7,39 +7,27 @@ The only module on both sides of the waist; torch is imported inside the functio
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import math
-import os
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xrarchive.archive.manifest import README_NAME, VALIDATION_NAME, Manifest, WeightsRecord, read_manifest
-from xrarchive.archive.reader import CheckReport, check_archive, read_pixels, read_table
+from xrarchive.archive.changing import find_leftovers, remove_leftovers, split, withdraw
+from xrarchive.archive.manifest import README_NAME, VALIDATION_NAME, Manifest, read_manifest
+from xrarchive.archive.merging import merge
+from xrarchive.archive.reader import CheckReport, Problem, check_archive, read_pixels, read_table
 from xrarchive.archive.schema import JUDGE_PREFIX, PROVENANCE
-from xrarchive.boxes import nuisance_tolerance
-from xrarchive.bundled import bundled_reference, bundled_weights
+from xrarchive.building import ROLES, BuildReport, build, extend, weights_path
+from xrarchive.bundled import bundled_reference
 from xrarchive.errors import InputDataError
-from xrarchive.files import atomic_path, is_locked, locked, read_json, sha256_file, write_json
-from xrarchive.findings import require_known
+from xrarchive.files import atomic_path, is_locked, read_json, sha256_file, write_json
 from xrarchive.pixels import Pixels, write_grid
-from xrarchive.plan import (
-    Plan,
-    SearchSettings,
-    make_exclusive,
-    read_requests,
-    requests_like_real,
-    requests_per_class,
-)
 from xrarchive.radiographs import RadiographSet, ingest, open_set
-from xrarchive.records import ImageRequest, OnStatus, Status, Tally, ignore_status
+from xrarchive.records import OnStatus, ignore_status
 
 if TYPE_CHECKING:
     from xrarchive.classifier.classifier import Classifier
@@ -53,7 +41,7 @@ if TYPE_CHECKING:
     from xrarchive.gan.settings import GeneratorSettings
     from xrarchive.gan.training import TrainingReport
     from xrarchive.hub import Publication, Receipt
-    from xrarchive.synthesis import Studio
+    from xrarchive.regenerating import Regenerated
     from xrarchive.validation.raters import Rater
     from xrarchive.validation.reference import Reference
 
@@ -62,50 +50,34 @@ __all__ = [
     "build",
     "check",
     "export_weights",
+    "extend",
+    "find_leftovers",
     "import_weights",
     "import_xrv",
     "ingest",
+    "log",
+    "merge",
     "publish",
+    "remove_leftovers",
     "show",
     "show_weights",
+    "split",
     "status",
     "train_classifier",
     "train_generator",
     "validate",
+    "withdraw",
     "write_card",
 ]
 
-ROLES = ("generator", "guide", "judge")
-DEFAULT_PER_CLASS = 20
 CONTACT_SHEET_COLUMNS = 10
-# Packages whose version can change the bytes of an archive.
-_BYTE_DECIDING = ("xrarchive", "torch", "numpy", "scipy", "pillow", "pyarrow", "datasets")
 
 
 @dataclass(frozen=True)
-class BuildReport:
-    """What a build gave.
+class Checked(CheckReport):
+    """The outcome of a check; `regenerated` says what came of making images again, None = not asked or not sound."""
 
-    Attributes:
-        out: The archive.
-        manifest_sha256: Identifies it.
-        rows: Images in all.
-        counts: Images per class label.
-        tallies: What became of each request.
-        offered: Findings the weights offer by default, and for the others why not.
-    """
-
-    out: Path
-    manifest_sha256: str
-    rows: int
-    counts: Mapping[str, int]
-    tallies: tuple[Tally, ...]
-    offered: Mapping[str, Sequence[str]]
-
-    @property
-    def shortfall(self) -> bool:
-        """Whether fewer images were reached than asked for."""
-        return any(tally.missing for tally in self.tallies)
+    regenerated: Regenerated | None
 
 
 def train_generator(
@@ -203,87 +175,6 @@ def train_classifier(
     )
 
 
-def build(
-    out: Path,
-    *,
-    per_class: int | None = None,
-    findings: Sequence[str] | None = None,
-    requests: Path | None = None,
-    like_real: int | None = None,
-    boost: float = 0.0,
-    exclusive: bool = False,
-    generator: Path | None = None,
-    guide: Path | None = None,
-    judge: Path | None = None,
-    seed: int = 0,
-    search: SearchSettings | None = None,
-    workers: int | None = None,
-    on_status: OnStatus = ignore_status,
-) -> BuildReport:
-    """Make a labelled archive of synthetic radiographs, or finish one that was interrupted.
-
-    The same arguments and weights give the same bytes; `workers` only decides how fast.
-
-    Args:
-        out: Folder of the archive.
-        per_class: Images for each finding; None = 20; ignored if `requests` or `like_real` is given.
-        findings: Findings to make; None = all that the weights offer.
-        requests: CSV of finding sets and counts.
-        like_real: Images whose label sets are as common as among the guide's radiographs; findings that the weights do
-            not offer drop out of their sets.
-        boost: With `like_real`: 0 = as common as in reality, 1 = every set equally often.
-        exclusive: Whether all findings that can be called and are not asked for must be absent.
-        generator: Weight file or run folder; None = bundled.
-        guide: As `generator`.
-        judge: As `generator`.
-        seed: Of every start latent.
-        search: Limits of the latent search; None = the defaults, with natural bars for `like_real`.
-        workers: Processes; None = one for each processor.
-        on_status: Told how many images are done.
-
-    Raises:
-        ValueError: If `per_class`, `like_real` or `boost` is out of range.
-        InputDataError: If weights do not fit one another or the search, or something is asked that the guide cannot
-            call.
-        ShortfallError: If not one image could be reached.
-        PlanChangedError: If `out` holds an archive of other arguments.
-        LockedError, StorageError, DamageError: See their descriptions.
-    """
-    from xrarchive.classifier.offering import list_offerings
-    from xrarchive.synthesis import open_studio
-
-    if per_class is not None and per_class < 1:
-        raise ValueError(f"per_class must be at least 1, got {per_class}")
-    paths = (weights_path("generator", generator), weights_path("guide", guide), weights_path("judge", judge))
-    studio = open_studio(*paths)
-    offerings = list_offerings(studio.guide.meta, studio.judge.meta)
-    offered = [item.finding for item in offerings if item.offered]
-    asked = _requests(studio.guide, offered, per_class, findings, requests, like_real, boost)
-    if exclusive:
-        asked = make_exclusive(asked, _callable_findings(studio.guide))
-    if search is not None and search.judge_filter:
-        _require_judged(asked, studio.judge)
-    search = _for_this_processor(search or SearchSettings(natural=like_real is not None))
-    nuisance_tolerance(search, studio.guide)  # refuses nuisances the guide does not know
-    if search.realism and studio.discriminator is None:
-        raise InputDataError(
-            f"The generator {paths[0]} came without a discriminator, which realism asks.",
-            fix="Leave realism at 0, or use a generator trained here.",
-            path=paths[0],
-        )
-    shas = {"generator": studio.snapshot.sha256, "guide": studio.guide.sha256, "judge": studio.judge.sha256}
-    plan = Plan(asked, shas, seed, search)
-    manifest = _make_archive(out, plan, studio, paths, workers or _processors(), on_status)
-    return BuildReport(
-        out=out,
-        manifest_sha256=manifest.sha256,
-        rows=manifest.rows,
-        counts=manifest.counts,
-        tallies=manifest.tallies,
-        offered={item.finding: item.reasons for item in offerings},
-    )
-
-
 def validate(
     archive_dir: Path,
     *,
@@ -340,7 +231,7 @@ def validate(
         if third is None
         else _rater("referee", third, manifest, _known_scores(third, manifest, images.pixels)),
         radiographs=None if real is None else _trained_on(real, manifest),
-        seed=manifest.seed,
+        seed=manifest.builds[0].seed,
         on_status=on_status,
     )
     write_json(archive_dir / VALIDATION_NAME, report)
@@ -424,9 +315,55 @@ def show(archive_dir: Path, *, contact_sheet: Path | None = None) -> dict[str, A
     return {"archive": str(archive_dir), "manifest_sha256": manifest.sha256, **manifest.as_dict()}
 
 
-def check(archive_dir: Path, *, read_data: bool = False, on_status: OnStatus = ignore_status) -> CheckReport:
-    """Compare an archive with its manifest; see `xrarchive.archive.reader.check_archive`."""
-    return check_archive(archive_dir, read_data=read_data, on_status=on_status)
+def log(archive_dir: Path) -> dict[str, Any]:
+    """The life of an archive: `history` (version, change, rows added and removed, reason, date) and `withdrawn`."""
+    manifest = read_manifest(archive_dir)
+    whole = manifest.as_dict()
+    return {
+        "archive": str(archive_dir),
+        "version": manifest.version,
+        "manifest_sha256": manifest.sha256,
+        "history": whole["history"],
+        "withdrawn": whole["withdrawn"],
+    }
+
+
+def check(
+    archive_dir: Path,
+    *,
+    read_data: bool = False,
+    part: tuple[int, int] = (1, 1),
+    decode: bool = False,
+    regenerate: int = 0,
+    generator: Path | None = None,
+    on_status: OnStatus = ignore_status,
+) -> Checked:
+    """Compare an archive with its manifest, and some of its images with what the generator makes of their latents.
+
+    Args:
+        archive_dir: The archive.
+        read_data: See `xrarchive.archive.reader.check_archive`, as for `part` and `decode`.
+        part: Which of how many parts of the shards to hash.
+        decode: Whether to decode every image.
+        regenerate: How many images to make again, chosen by the archive's content hash; 0 = none.
+        generator: Weights of the build; None = bundled.
+        on_status: Told of each shard.
+
+    Raises:
+        InputDataError: If there is no archive, or the generator is not the one the manifest names.
+        DamageError: If the manifest is damaged.
+    """
+    report = check_archive(archive_dir, read_data=read_data, part=part, decode=decode, on_status=on_status)
+    again = None
+    if regenerate and not report.problems:
+        from xrarchive.regenerating import regenerate as make_again
+
+        again = make_again(archive_dir, weights_path("generator", generator), count=regenerate)
+    failed = [
+        Problem("not-regenerated", name, "is another image when it is made again")
+        for name in (again.failed if again else ())
+    ]
+    return Checked(**{**vars(report), "problems": (*report.problems, *failed)}, regenerated=again)
 
 
 def status(run_dir: Path, *, plot: Path | None = None) -> dict[str, Any]:
@@ -516,106 +453,6 @@ def export_weights(path: Path, out: Path, *, onnx: bool = False) -> ExportReport
     from xrarchive.gan import exporting
 
     return exporting.export_weights(path, out, onnx=onnx)
-
-
-def weights_path(role: str, given: Path | None) -> Path:
-    """The weight file of a role: bundled, a file, or the one inside a run folder."""
-    if given is None:
-        return bundled_weights(role)
-    return given / f"{role}.safetensors" if given.is_dir() else given
-
-
-def _requests(
-    guide: Classifier,
-    offered: Sequence[str],
-    per_class: int | None,
-    findings: Sequence[str] | None,
-    requests: Path | None,
-    like_real: int | None,
-    boost: float,
-) -> tuple[ImageRequest, ...]:
-    callable_findings = _callable_findings(guide)
-    if requests is not None:
-        asked = read_requests(requests, guide.vocabulary)
-    elif like_real is not None:
-        asked = requests_like_real(guide.meta.get("label_sets", {}), like_real, callable_findings=offered, boost=boost)
-    else:
-        names = offered if findings is None else tuple(findings)
-        require_known(names, guide.vocabulary, where="--findings")
-        if len(set(names)) != len(names):
-            raise InputDataError(f"--findings names a finding twice: {', '.join(names)}.", fix="Name each once.")
-        asked = requests_per_class(names, DEFAULT_PER_CLASS if per_class is None else per_class)
-    for request in asked:
-        for name in (*request.findings, *request.absent):
-            if name not in callable_findings:
-                raise InputDataError(
-                    f"The guide has no threshold for {name!r}: it saw too few examples.",
-                    fix=f"Ask for some of: {', '.join(callable_findings)}.",
-                )
-    if not asked:
-        raise InputDataError(
-            "These weights offer no finding by default: guide and judge do not reach the figures the rule asks for.",
-            fix=f"Train better classifiers, or name some with --findings (callable: {', '.join(callable_findings)}).",
-        )
-    return asked
-
-
-def _callable_findings(guide: Classifier) -> list[str]:
-    return [name for name in guide.vocabulary if not math.isnan(guide.threshold(name))]
-
-
-def _make_archive(
-    out: Path, plan: Plan, studio: Studio, paths: tuple[Path, Path, Path], workers: int, on_status: OnStatus
-) -> Manifest:
-    """Make what is missing of a plan and join it. Under torchrun every process makes its share, and the first joins."""
-    from xrarchive.archive import writer
-    from xrarchive.units import make_units, own_share, torchrun_place
-
-    place, places = torchrun_place()
-    with locked(out) if place == 0 else contextlib.nullcontext():
-        manifest = writer.claim_folder(out, plan) if place == 0 else writer.await_claim(out, plan)
-        if manifest is not None:
-            return manifest
-        missing = writer.missing_units(out, plan)
-        done = plan.total - sum(len(plan.unit(index)) for index in missing)
-        on_status(Status(done, plan.total, "images"))
-        own = own_share(missing, place, places)
-        for index, images, tallies in make_units(plan, own, studio, paths, workers=workers if places == 1 else 1):
-            writer.write_unit(out, index, images, tallies, studio.guide.vocabulary)
-            done += len(plan.unit(index))
-            on_status(Status(done, plan.total, "images"))
-        if place:
-            return writer.await_manifest(out, plan)
-        writer.await_units(out, plan)
-        return writer.finish_archive(
-            out,
-            plan,
-            vocabulary=studio.guide.vocabulary,
-            nuisances=studio.guide.nuisances,
-            size_px=studio.snapshot.settings.resolution,
-            weights={role: WeightsRecord(plan.weights[role], f"{role}.safetensors") for role in ROLES},
-            versions=_versions(),
-            terms=_terms(studio),
-        )
-
-
-def _require_judged(asked: Sequence[ImageRequest], judge: Classifier) -> None:
-    for name in {name for request in asked for name in request.findings}:
-        if math.isnan(judge.threshold(name)):
-            raise InputDataError(
-                f"The judge has no threshold for {name!r}: as a filter it would leave out every image.",
-                fix="Leave out --judge-filter, or do not ask for this finding.",
-            )
-
-
-def _for_this_processor(search: SearchSettings) -> SearchSettings:
-    import torch
-
-    from xrarchive.gan.devices import computes_bfloat16
-
-    if search.dtype != "auto":
-        return search
-    return dataclasses.replace(search, dtype="bfloat16" if computes_bfloat16(torch.device("cpu")) else "float32")
 
 
 def _columns(manifest: Manifest) -> list[str]:
@@ -732,22 +569,6 @@ def model_card(paths: Mapping[str, Path], *, dataset: str | None = None) -> str:
     return render_model_card(
         metas["generator"], metas["guide"], metas["judge"], dataset=dataset, referee=metas.get("referee")
     )
-
-
-def _terms(studio: Studio) -> list[str]:
-    metas = (studio.snapshot.meta, studio.guide.meta, studio.judge.meta)
-    return sorted({name for meta in metas for name in meta["terms"]})
-
-
-def _versions() -> dict[str, str]:
-    import torch
-
-    versions = {name: metadata.version(name) for name in _BYTE_DECIDING}
-    return {**versions, "python": platform.python_version(), "processor": torch.backends.cpu.get_cpu_capability()}
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _write_contact_sheet(archive_dir: Path, manifest: Manifest, path: Path) -> None:

@@ -7,9 +7,11 @@ Two forms of an image exist: *pixels*, uint8 [H, W] or [N, H, W] with 0 = black,
 from __future__ import annotations
 
 import io
+import struct
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +19,15 @@ from PIL import Image
 
 Fit = Literal["crop", "pad"]
 Pixels = npt.NDArray[np.uint8]
+# Also of 16 bits or three channels.
+AnyPixels = npt.NDArray[Any]
 Planes = npt.NDArray[np.float32]
 
 # Twice the pixels of the largest published chest radiographs (about 4,300 x 3,600); a larger one is no radiograph.
 MAX_SOURCE_PIXELS = 32_000_000
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+# dtype and dimensions -> bit depth and colour type.
+_PNG_KINDS = {(np.dtype(np.uint8), 2): (8, 0), (np.dtype(np.uint16), 2): (16, 0), (np.dtype(np.uint8), 3): (8, 2)}
 
 
 def to_planes(pixels: Pixels) -> Planes:
@@ -90,22 +97,62 @@ def area_average(pixels: Pixels, px: int) -> npt.NDArray[np.float32]:
     return means
 
 
-def encode_png(pixels: Pixels) -> bytes:
-    """Lossless 8-bit grey PNG of uint8 [H, W].
+def encode_png(pixels: AnyPixels, *, text: Mapping[str, str] | None = None) -> bytes:
+    """Lossless PNG of uint8 [H, W], uint16 [H, W] or uint8 [H, W, 3].
 
-    Level 1 with run-length matching: 2 to 5 times faster than Pillow's default on radiographs and no larger.
+    Every row is predicted by the Paeth filter, the best on radiographs, and compressed by run lengths and Huffman codes
+    at level 1: as small as Pillow's with the same compression and 1.5 times faster, since nothing is tried out; and both
+    steps let go of Python's lock, so that threads help. Bytes depend on zlib's version; pixels do not.
+
+    Args:
+        pixels: The image, 0 = black.
+        text: Latin-1 keywords (at most 79 characters) and texts, stored as `tEXt`.
+
+    Source: Portable Network Graphics Specification (Third Edition), sections 9.2, 9.4, 11.2, 11.3.
     """
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
-    return stream.getvalue()
+    if (pixels.dtype, pixels.ndim) not in _PNG_KINDS:
+        raise ValueError(
+            f"pixels must be uint8 or uint16 [H, W], or uint8 [H, W, 3], got {pixels.dtype} {pixels.shape}"
+        )
+    depth, colour = _PNG_KINDS[pixels.dtype, pixels.ndim]
+    height, width = pixels.shape[:2]
+    samples = pixels.astype(">u2").view(np.uint8) if pixels.dtype == np.uint16 else pixels
+    lines = _paeth_filtered(samples.reshape(height, -1), step=samples.size // (height * width))
+    deflate = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_RLE)
+    parts = [_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))]
+    parts += [_chunk(b"tEXt", f"{key}\0{value}".encode("latin-1")) for key, value in (text or {}).items()]
+    parts += [_chunk(b"IDAT", deflate.compress(lines.tobytes()) + deflate.flush()), _chunk(b"IEND", b"")]
+    return _PNG_SIGNATURE + b"".join(parts)
 
 
-def decode_png(data: bytes) -> Pixels:
-    """The uint8 [H, W] pixels of a PNG that `encode_png` made."""
+def decode_png(data: bytes, mode: str = "L") -> AnyPixels:
+    """The pixels of a PNG that `encode_png` made; `mode` is Pillow's word for them: `L`, `I;16` or `RGB`."""
     with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
-        if image.mode != "L":
-            raise ValueError(f"expected a grey PNG (mode L), got mode {image.mode}")
+        if image.mode != mode:
+            raise ValueError(f"expected a PNG of mode {mode}, got mode {image.mode}")
         return np.asarray(image)
+
+
+def _paeth_filtered(samples: Pixels, *, step: int) -> Pixels:
+    """uint8 [H, B] -> uint8 [H, 1 + B]: filter type 4 and each byte less its prediction; a pixel has `step` bytes."""
+    height, width = samples.shape
+    padded = np.zeros((height + 1, width + step), np.int16)
+    padded[1:, step:] = samples
+    left, above, corner = padded[1:, :-step], padded[:-1, step:], padded[:-1, :-step]
+    off_left, off_above = above - corner, left - corner
+    off_corner = np.abs(off_left + off_above)
+    np.abs(off_left, out=off_left)
+    np.abs(off_above, out=off_above)
+    prediction = np.where(off_above <= off_corner, above, corner)
+    np.copyto(prediction, left, where=(off_left <= off_above) & (off_left <= off_corner))
+    lines = np.empty((height, width + 1), np.uint8)
+    lines[:, 0] = 4
+    np.subtract(samples, prediction, out=lines[:, 1:], casting="unsafe")
+    return lines
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
 
 
 def write_grid(path: Path, pixels: Pixels, *, columns: int, gap_px: int = 2) -> None:

@@ -41,6 +41,8 @@ class SearchSettings:
             cannot measure the archive any more.
         steps: Gradient steps from one draw at most.
         attempts: Draws tried for an image at most; then it is a shortfall.
+        top_ups: Rounds of new units, planned from the shortfalls of the round before; a request of which at least eight
+            images were tried and none was reached is given up.
         step_deg: Largest step, as an angle on the sphere.
         travel_deg: Largest angle between draw and image.
         margin: Calibrated logits by which the search keeps within a box, so that rounding to 8 bits does not undo it.
@@ -63,6 +65,7 @@ class SearchSettings:
     judge_filter: bool = False
     steps: int = 16
     attempts: int = 4
+    top_ups: int = 2
     step_deg: float = 8.0
     travel_deg: float = 60.0
     margin: float = 0.1
@@ -81,13 +84,17 @@ class SearchSettings:
             _require(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("step_deg", "travel_deg", "tolerance"):
             _require(getattr(self, name) > 0, f"{name} must be more than 0, got {getattr(self, name)}")
-        for name in ("margin", "shift", "gain", "realism"):
+        for name in ("margin", "shift", "gain", "realism", "top_ups"):
             _require(getattr(self, name) >= 0, f"{name} must not be negative, got {getattr(self, name)}")
         _require(0 < self.strictness < 1, f"strictness must lie between 0 and 1, got {self.strictness}")
         _require(self.travel_deg <= 180, f"travel_deg must be at most 180, got {self.travel_deg}")
         known = ("auto", "float32", "bfloat16")
         _require(self.dtype in known, f"dtype must be one of {', '.join(known)}, got {self.dtype!r}")
         object.__setattr__(self, "match", tuple(self.match))
+
+
+# So many images tried and none reached: more of the same would not help.
+_HOPELESS = 8
 
 
 def _require(holds: bool, message: str) -> None:
@@ -119,12 +126,14 @@ class Plan:
         weights: sha256 of `generator`, `guide` and `judge`.
         seed: Of the archive.
         search: Limits of the latent search.
+        first_unit: Number of its first unit: units of earlier builds of the archive come before.
     """
 
     requests: tuple[ImageRequest, ...]
     weights: dict[str, str]
     seed: int
     search: SearchSettings
+    first_unit: int = 0
 
     def as_dict(self) -> dict[str, object]:
         """The plan as plain values."""
@@ -147,7 +156,7 @@ class Plan:
 
     def unit_seed(self, index: int) -> int:
         """Entropy of a unit's draws, below 2**63."""
-        return _entropy("unit", f"s{self.seed}-{index:06d}")
+        return _entropy("unit", f"s{self.seed}-{self.first_unit + index:06d}")
 
     def unit(self, index: int) -> tuple[PlannedImage, ...]:
         """The images of one unit, in the order of the archive's rows: classes take turns.
@@ -173,13 +182,30 @@ class Plan:
         return sum(min(count, turn) for count in self._counts)
 
     def _image(self, request: int, turn: int) -> PlannedImage:
-        name = f"s{self.seed}-{self.requests[request].slug}-{turn:06d}"
+        name = f"s{self.seed}-{self.requests[request].slug}-{self.requests[request].start + turn:06d}"
         return PlannedImage(name, request, _entropy("image", name))
 
 
 def _entropy(kind: str, name: str) -> int:
     digest = hashlib.sha256(f"xrarchive.{kind}/{name}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
+
+
+def plan_top_up(plan: Plan, accepted: Sequence[int]) -> Plan | None:
+    """The next round of a build: what is missing of a plan, under new numbers and from new draws; None = nothing to do.
+
+    Args:
+        plan: The round before, all its units made.
+        accepted: Images reached of each of its requests.
+    """
+    missing = tuple(
+        dataclasses.replace(request, count=request.count - got, start=request.start + request.count)
+        for request, got in zip(plan.requests, accepted, strict=True)
+        if got < request.count and (got or request.count < _HOPELESS)
+    )
+    if not missing:
+        return None
+    return dataclasses.replace(plan, requests=missing, first_unit=plan.first_unit + plan.units)
 
 
 def requests_per_class(findings: Sequence[str], per_class: int) -> tuple[ImageRequest, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,11 +33,15 @@ def ignore_status(status: Status) -> None:
 
 @dataclass(frozen=True)
 class ImageRequest:
-    """`count` images that show all of `findings` and none of `absent`; the first finding is the image's class label."""
+    """`count` images that show all of `findings` and none of `absent`; the first finding is the image's class label.
+
+    `start` is the number of the first of them: what earlier builds of an archive asked for comes before.
+    """
 
     findings: tuple[str, ...]
     count: int
     absent: tuple[str, ...] = ()
+    start: int = 0
 
     @property
     def slug(self) -> str:
@@ -53,7 +58,7 @@ class SyntheticImage:
 
     Attributes:
         image_id: Unique within an archive, never reused.
-        pixels: uint8 [H, W], 0 = black.
+        pixels: uint8 [H, W], 0 = black; an archive may also hold uint16 [H, W] or uint8 [H, W, 3].
         findings: The findings asked for; ``findings[0]`` is the class label.
         absent: The findings asked not to be there.
         guide: Probability per finding from the classifier that steered, of exactly these pixels.
@@ -70,7 +75,7 @@ class SyntheticImage:
     """
 
     image_id: str
-    pixels: npt.NDArray[np.uint8]
+    pixels: npt.NDArray[Any]
     findings: tuple[str, ...]
     absent: tuple[str, ...]
     guide: Mapping[str, float]

@@ -59,13 +59,13 @@ def write_units(folder: Path, plan: Plan, indices: list[int] | None = None) -> N
             for request in plan.requests
             if (count := sum((image.findings, image.absent) == (request.findings, request.absent) for image in images))
         ]
-        writer.write_unit(folder, index, images, tallies, FINDINGS)
+        writer.write_unit(folder, plan.first_unit + index, images, tallies, FINDINGS)
 
 
 def finish(folder: Path, plan: Plan) -> Manifest:
     return writer.finish_archive(
         folder,
-        plan,
+        [plan],
         vocabulary=FINDINGS,
         nuisances=NUISANCES,
         size_px=SIZE_PX,

@@ -1,12 +1,13 @@
 """The manifest: what an archive holds, with a hash for every shard. Written last; its own sha256 names the archive.
 
-It holds no version, validation, date or README hash: a validation names the manifest's sha256 and `publish --version`
-gives the version, so that the same plan always gives the same manifest, byte for byte.
+It holds no validation and no README hash (a validation names the manifest's sha256), and a date only where somebody
+took something away: the same plan always gives the same manifest, byte for byte.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,11 @@ MANIFEST_NAME = "manifest.json"
 README_NAME = "README.md"
 VALIDATION_NAME = "validation.json"
 RECEIPT_NAME = "publish-receipt.json"
-SCHEMA = "xrarchive.manifest/1"
+CHANGELOG_NAME = "CHANGELOG.md"
+FORMAT = 2
+_SCHEMA = "xrarchive.manifest/"
+FIRST_VERSION = "1.0.0"
+_SHARD = re.compile(r"(?P<config>\w+)/(?P<split>\w+)-(?P<index>\d{5})(-r\d+)?\.parquet")
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,62 @@ class WeightsRecord:
 
 
 @dataclass(frozen=True)
+class BuildRecord:
+    """One `build` or `extend` that images came from; the column `build` of the provenance is its index.
+
+    Attributes:
+        plan_sha256: The resume token of its plan.
+        units: Units made, so that a later one of the same seed begins after them.
+        seed: Of its draws.
+        settings: Limits of the latent search.
+        weights: `generator`, `guide`, `judge`.
+        versions: Python and the packages that decide bytes, and the processor's vector instructions.
+        terms: Names of the terms of the radiographs behind the weights.
+        tallies: What became of each request.
+    """
+
+    plan_sha256: str
+    units: int
+    seed: int
+    settings: Mapping[str, Any]
+    weights: Mapping[str, WeightsRecord]
+    versions: Mapping[str, str]
+    terms: tuple[str, ...]
+    tallies: tuple[Tally, ...]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One step in the life of an archive.
+
+    Attributes:
+        version: From this step on, `X.Y.Z`: additions raise Y, whatever takes rows away or moves them raises X.
+        change: `build`, `extend`, `withdraw`, `split` or `merge`.
+        added: Rows that came.
+        removed: Rows that went.
+        reason: Why, in the words of whoever did it; empty for what needs none.
+        date: `YYYY-MM-DD`, of a withdrawal only.
+    """
+
+    version: str
+    change: str
+    added: int
+    removed: int
+    reason: str = ""
+    date: str | None = None
+
+
+@dataclass(frozen=True)
+class Withdrawal:
+    """An image that was taken away: its id is never used again."""
+
+    image_id: str
+    reason: str
+    date: str
+    version: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The content of manifest.json.
 
@@ -49,16 +110,16 @@ class Manifest:
         findings: The vocabulary; position = class index of `label` and `findings`.
         nuisances: Names of the numbers in the columns `nuisances` and `start_nuisances` of the provenance.
         size_px: Side of the images.
+        mode: Pillow's word for their pixels: `L` 8-bit grey, `I;16` 16-bit grey, `RGB`.
         rows: Images in all.
         counts: Images per class label; labels without an image are left out.
-        tallies: What became of each request.
+        content_sha256: Of split, id, labels and pixels of every row; does not change with pyarrow or zlib.
         files: Shards of both configs by path, posix and relative.
-        weights: `generator`, `guide`, `judge`.
-        seed: Of the archive.
-        settings: Limits of the latent search.
-        plan_sha256: The resume token of the plan that made it.
-        versions: Python and the packages that decide bytes.
-        terms: Names of the terms of the radiographs behind the weights.
+        splits: Share of each split, in order.
+        builds: What made the images.
+        history: What happened, the oldest first.
+        withdrawn: What was taken away.
+        format: Version of the format.
     """
 
     findings: tuple[str, ...]
@@ -66,18 +127,21 @@ class Manifest:
     size_px: int
     rows: int
     counts: Mapping[str, int]
-    tallies: tuple[Tally, ...]
+    content_sha256: str
     files: Mapping[str, FileRecord]
-    weights: Mapping[str, WeightsRecord]
-    seed: int
-    settings: Mapping[str, Any]
-    plan_sha256: str
-    versions: Mapping[str, str]
-    terms: tuple[str, ...]
+    builds: tuple[BuildRecord, ...]
+    history: tuple[Change, ...]
+    mode: str = "L"
+    splits: Mapping[str, float] = dataclasses.field(default_factory=lambda: {"train": 1.0})
+    withdrawn: tuple[Withdrawal, ...] = ()
+    format: int = FORMAT
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON form. `checksum` is the sha256 of all the rest: it gives a flipped bit in this very file away."""
-        content = {"schema": SCHEMA, **dataclasses.asdict(self)}
+        content = {"schema": f"{_SCHEMA}{self.format}", **dataclasses.asdict(self)}
+        del content["format"]
+        # Order counts, and the keys of a JSON object are sorted when it is written.
+        content["splits"] = list(self.splits.items())
         return {**content, "checksum": sha256_bytes(dump_json(content))}
 
     @property
@@ -86,22 +150,77 @@ class Manifest:
         return sha256_bytes(dump_json(self.as_dict()))
 
     @property
+    def version(self) -> str:
+        """Of the archive, `X.Y.Z`."""
+        return self.history[-1].version
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Class labels that occur, in vocabulary order."""
         return tuple(name for name in self.findings if name in self.counts)
 
-    def shards(self, config: str) -> tuple[str, ...]:
-        """Paths of one config's shards, in row order."""
-        return tuple(sorted(path for path in self.files if path.startswith(f"{config}/")))
+    @property
+    def weights(self) -> Mapping[str, WeightsRecord]:
+        """Those of the newest build; guide and judge are the same in all."""
+        return self.builds[-1].weights
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Limits of the latent search of the newest build."""
+        return self.builds[-1].settings
+
+    @property
+    def judge_filtered(self) -> bool:
+        """Whether the judge chose among the images of any build."""
+        return any(build.settings.get("judge_filter") for build in self.builds)
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of the terms of all radiographs behind the weights."""
+        return tuple(sorted({name for build in self.builds for name in build.terms}))
+
+    @property
+    def tallies(self) -> tuple[Tally, ...]:
+        """What became of each request of each build."""
+        return tuple(tally for build in self.builds for tally in build.tallies)
+
+    def shards(self, config: str, split: str | None = None) -> tuple[str, ...]:
+        """Paths of one config's shards, of one split or all, in row order."""
+        order = list(self.splits)
+        named = [(order.index(split_of(path)), path) for path in self.files if path.startswith(f"{config}/")]
+        return tuple(path for _, path in sorted(named) if split in (None, split_of(path)))
+
+    def follow(
+        self, change: str, *, added: int = 0, removed: int = 0, reason: str = "", date: str | None = None
+    ) -> Change:
+        """The entry of a change to be made now."""
+        major, minor, _ = (int(part) for part in self.version.split("."))
+        version = f"{major}.{minor + 1}.0" if change == "extend" else f"{major + 1}.0.0"
+        return Change(version, change, added, removed, reason, date)
+
+
+def is_shard(path: str) -> bool:
+    """Whether a relative posix path is named as a shard is."""
+    return _SHARD.fullmatch(path) is not None
+
+
+def split_of(path: str) -> str:
+    """The split a shard belongs to, from its name."""
+    return _parsed(path)["split"]
+
+
+def index_of(path: str) -> int:
+    """The number of a shard among those of its split, from its name."""
+    return int(_parsed(path)["index"])
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write manifest.json: the archive is finished from here on."""
+    """Write manifest.json: what it says holds from here on."""
     write_json(folder / MANIFEST_NAME, manifest.as_dict())
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read the manifest of a finished archive.
+    """Read the manifest of a finished archive, of this format or the one before.
 
     Raises:
         InputDataError: If there is none, or it is of another format.
@@ -109,18 +228,34 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST_NAME
     value = read_json(path, what="finished archive", fix=f"Make one with `xrarchive build --out {folder}`.")
-    schema = value.get("schema") if isinstance(value, dict) else None
-    if schema != SCHEMA:
-        raise InputDataError(
-            f"{path} is of format {schema!r}, this version reads {SCHEMA!r}.", fix="Update xrarchive.", path=path
-        )
-    try:
-        manifest = _from_dict(value)
-    except (KeyError, TypeError, AttributeError) as err:
-        raise _damaged(path, f"a field is missing or misshapen ({err})") from err
-    if manifest.sha256 != sha256_file(path):
+    manifest = parse_manifest(value, path)
+    if sha256_bytes(dump_json(value)) != sha256_file(path):
         raise _damaged(path, "its bytes are not those `build` writes for this content")
     return manifest
+
+
+def parse_manifest(value: Any, path: Path) -> Manifest:
+    """A manifest from the values of its JSON.
+
+    Raises:
+        InputDataError: If it is of a format that this version does not read.
+        DamageError: If a field is missing or misshapen, or its checksum is not that of the rest.
+    """
+    schema = value.get("schema") if isinstance(value, dict) else None
+    known = {f"{_SCHEMA}{number}": number for number in (FORMAT - 1, FORMAT)}
+    if schema not in known:
+        raise InputDataError(
+            f"{path} is of format {schema!r}, this version reads {' and '.join(known)}.",
+            fix="Update xrarchive.",
+            path=path,
+        )
+    content = {name: item for name, item in value.items() if name != "checksum"}
+    if value.get("checksum") != sha256_bytes(dump_json(content)):
+        raise _damaged(path, "its checksum is not that of its content")
+    try:
+        return _from_dict(content) if known[schema] == FORMAT else _from_format_1(content)
+    except (KeyError, TypeError, AttributeError, ValueError) as err:
+        raise _damaged(path, f"a field is missing or misshapen ({err})") from err
 
 
 def _damaged(path: Path, why: str) -> DamageError:
@@ -129,20 +264,77 @@ def _damaged(path: Path, why: str) -> DamageError:
     )
 
 
+def _parsed(path: str) -> re.Match[str]:
+    found = _SHARD.fullmatch(path)
+    if not found:
+        raise ValueError(f"{path!r} is not the name of a shard")
+    return found
+
+
 def _from_dict(value: dict[str, Any]) -> Manifest:
-    fields = {field.name: value[field.name] for field in dataclasses.fields(Manifest)}
-    return Manifest(
+    names = {field.name for field in dataclasses.fields(Manifest)} - {"format"}
+    fields = {name: value[name] for name in names}
+    manifest = Manifest(
         **{
             **fields,
             "findings": tuple(fields["findings"]),
             "nuisances": tuple(fields["nuisances"]),
-            "terms": tuple(fields["terms"]),
-            "tallies": tuple(_tally(tally) for tally in fields["tallies"]),
             "files": {path: FileRecord(**record) for path, record in fields["files"].items()},
-            "weights": {role: WeightsRecord(**record) for role, record in fields["weights"].items()},
+            "splits": dict(fields["splits"]),
+            "builds": tuple(_build(build) for build in fields["builds"]),
+            "history": tuple(Change(**change) for change in fields["history"]),
+            "withdrawn": tuple(Withdrawal(**item) for item in fields["withdrawn"]),
+        }
+    )
+    for path in manifest.files:
+        if split_of(path) not in manifest.splits:
+            raise ValueError(f"{path} belongs to no split")
+    return manifest
+
+
+def _from_format_1(value: dict[str, Any]) -> Manifest:
+    """Format 1 knew one build, no history, no content hash and no splits."""
+    made = {
+        name: value[name] for name in ("plan_sha256", "seed", "settings", "weights", "versions", "terms", "tallies")
+    }
+    return Manifest(
+        findings=tuple(value["findings"]),
+        nuisances=tuple(value["nuisances"]),
+        size_px=value["size_px"],
+        rows=value["rows"],
+        counts=value["counts"],
+        content_sha256="",
+        files={path: FileRecord(**record) for path, record in value["files"].items()},
+        builds=(_build({**made, "units": 0}),),
+        history=(Change(FIRST_VERSION, "build", value["rows"], 0),),
+        format=1,
+    )
+
+
+def _build(value: Mapping[str, Any]) -> BuildRecord:
+    return BuildRecord(
+        **{
+            **value,
+            "weights": {role: WeightsRecord(**record) for role, record in value["weights"].items()},
+            "terms": tuple(value["terms"]),
+            "tallies": tuple(_tally(tally) for tally in value["tallies"]),
         }
     )
 
 
-def _tally(value: dict[str, Any]) -> Tally:
+def _tally(value: Mapping[str, Any]) -> Tally:
     return Tally(**{**value, "findings": tuple(value["findings"]), "absent": tuple(value["absent"])})
+
+
+def require_current(folder: Path, manifest: Manifest) -> None:
+    """Refuse to change an archive of the format before.
+
+    Raises:
+        InputDataError: If it is of format 1.
+    """
+    if manifest.format != FORMAT:
+        raise InputDataError(
+            f"{folder} is of format {manifest.format}, which can be read and not changed; this version writes {FORMAT}.",
+            fix="Build it again with this version: the same seed and weights give the same images.",
+            path=folder,
+        )

@@ -1,8 +1,15 @@
-"""Read and check a finished archive: tables in manifest order, and what is wrong with the files."""
+"""Read and check a finished archive: tables in manifest order, and what is wrong with the files.
+
+A check goes as deep as it is asked: structure (sizes, schemas, rows, ids, README) takes moments; `read_data` hashes
+every byte, or one part of them a day; `decode` also decodes every image and holds it against `pixels_sha256`. Whether
+images can be made again from weights and latents is for `xrarchive.regenerating` to say.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +18,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from xrarchive.archive.content import UNREADABLE, hash_content, read_shard
 from xrarchive.archive.manifest import (
+    CHANGELOG_NAME,
     MANIFEST_NAME,
     README_NAME,
     RECEIPT_NAME,
@@ -19,16 +28,14 @@ from xrarchive.archive.manifest import (
     Manifest,
     read_manifest,
 )
-from xrarchive.archive.readme import yaml_problems
-from xrarchive.archive.schema import CONFIGS, DATA, PROVENANCE, features_of
+from xrarchive.archive.readme import schema_of, yaml_problems
+from xrarchive.archive.schema import CONFIGS, DATA, PROVENANCE, hash_pixels
 from xrarchive.errors import DamageError
 from xrarchive.files import sha256_file
 from xrarchive.pixels import Pixels, decode_png
 from xrarchive.records import OnStatus, Status, ignore_status
 
-# What pyarrow raises on damaged bytes; UnicodeDecodeError for damaged names.
-_UNREADABLE = (OSError, pa.ArrowException, UnicodeDecodeError)
-_KNOWN_FILES = (MANIFEST_NAME, README_NAME, VALIDATION_NAME, RECEIPT_NAME)
+_KNOWN_FILES = (MANIFEST_NAME, README_NAME, VALIDATION_NAME, RECEIPT_NAME, CHANGELOG_NAME)
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,13 @@ class CheckReport:
     files: int
     rows: int
     read_data: bool
+    hashed_bytes: int
     problems: tuple[Problem, ...]
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
 
 
 def read_table(folder: Path, columns: Sequence[str] | None = None, config: str = DATA) -> pa.Table:
@@ -63,18 +76,6 @@ def read_table(folder: Path, columns: Sequence[str] | None = None, config: str =
     return pa.concat_tables([read_shard(folder / name, columns, fix=fix) for name in manifest.shards(config)])
 
 
-def read_shard(path: Path, columns: Sequence[str] | None = None, *, fix: str) -> pa.Table:
-    """One Parquet file, page checksums verified.
-
-    Raises:
-        DamageError: If it is missing or unreadable.
-    """
-    try:
-        return pq.read_table(path, columns=columns, page_checksum_verification=True)
-    except _UNREADABLE as err:
-        raise DamageError(f"{path} cannot be read: {err}.", fix=fix, path=path) from err
-
-
 def read_pixels(folder: Path, rows: Sequence[int] | npt.NDArray[np.int64] | None = None) -> Pixels:
     """Images as uint8 [N, H, W]: all in row order, or those in `rows`."""
     images = read_table(folder, ["image"])["image"]
@@ -82,47 +83,86 @@ def read_pixels(folder: Path, rows: Sequence[int] | npt.NDArray[np.int64] | None
     return np.stack([decode_png(value["bytes"]) for value in chosen.to_pylist()])
 
 
-def check_archive(folder: Path, *, read_data: bool = False, on_status: OnStatus = ignore_status) -> CheckReport:
+def check_archive(
+    folder: Path,
+    *,
+    read_data: bool = False,
+    part: tuple[int, int] = (1, 1),
+    decode: bool = False,
+    on_status: OnStatus = ignore_status,
+) -> CheckReport:
     """Compare an archive with its manifest.
 
-    Without `read_data`: every shard there, of its recorded size, with the exact schema and rows, none besides, and
-    README naming the same shards and labels. With it: sha256 of every shard, every page checksum, every image decoded.
+    Always: every shard there, of its recorded size, with the exact schema and rows, none besides, ids unique and
+    joined, and README naming the same shards and labels.
+
+    Args:
+        folder: Of the archive.
+        read_data: Also the sha256 of every shard.
+        part: Which of how many parts of the shards to hash: (1, 7), (2, 7), ... audit a seventh a day.
+        decode: Also every image, against its size and `pixels_sha256`, and `content_sha256`.
+        on_status: Told of each shard.
 
     Raises:
+        ValueError: If `part` is none.
         InputDataError: If there is no manifest.
         DamageError: If the manifest itself is damaged.
     """
+    number, of = part
+    if not 1 <= number <= of:
+        raise ValueError(f"part must be (i, n) with 1 <= i <= n, got {part}")
     manifest = read_manifest(folder)
-    problems = _strangers(folder, manifest)
+    problems = [
+        Problem("surplus-file", path.relative_to(folder).as_posix(), "is not named in the manifest")
+        for path in find_surplus(folder, manifest)
+    ]
     problems += [Problem("readme", README_NAME, message) for message in yaml_problems(folder, manifest)]
-    for done, name in enumerate(manifest.files, 1):
-        found = _shard_problem(folder, name, manifest, read_data=read_data)
-        problems += [found] if found else []
-        on_status(Status(done, len(manifest.files), "shards", name))
+    names = sorted(manifest.files)
+    hashed = set(names[number - 1 :: of]) if read_data else set()
+    problems += _shard_problems(folder, manifest, names, hashed, decode=decode, on_status=on_status)
     if not problems:
         problems += _join_problems(folder)
-    return CheckReport(manifest.sha256, len(manifest.files), manifest.rows, read_data, tuple(problems))
+    if decode and not problems and manifest.format > 1 and hash_content(folder, manifest) != manifest.content_sha256:
+        problems.append(Problem("wrong-content", MANIFEST_NAME, "its content_sha256 is not that of the rows"))
+    hashed_bytes = sum(manifest.files[name].bytes for name in hashed)
+    return CheckReport(manifest.sha256, len(names), manifest.rows, read_data, hashed_bytes, tuple(problems))
 
 
-def _strangers(folder: Path, manifest: Manifest) -> list[Problem]:
-    found = {
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    }
-    surplus = sorted(found - set(manifest.files) - set(_KNOWN_FILES))
-    return [Problem("surplus-file", name, "is not named in the manifest") for name in surplus]
+def find_surplus(folder: Path, manifest: Manifest) -> list[Path]:
+    """Files that do not belong to the archive, but for hidden ones."""
+    known = {*manifest.files, *_KNOWN_FILES}
+    inside = ((path, path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file())
+    return [
+        path
+        for path, name in inside
+        if name.as_posix() not in known and not any(part.startswith(".") for part in name.parts)
+    ]
 
 
-def _shard_problem(folder: Path, name: str, manifest: Manifest, *, read_data: bool) -> Problem | None:
+def _shard_problems(
+    folder: Path, manifest: Manifest, names: Sequence[str], hashed: set[str], *, decode: bool, on_status: OnStatus
+) -> list[Problem]:
+    """At most one problem a shard; hashing lets go of Python's lock, so that shards are read side by side."""
+    problems = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        jobs = pool.map(
+            lambda name: _shard_problem(folder, name, manifest, hashed=name in hashed, decode=decode), names
+        )
+        for done, (name, found) in enumerate(zip(names, jobs, strict=True), 1):
+            problems += [found] if found else []
+            on_status(Status(done, len(names), "shards", name))
+    return problems
+
+
+def _shard_problem(folder: Path, name: str, manifest: Manifest, *, hashed: bool, decode: bool) -> Problem | None:
     path, record = folder / name, manifest.files[name]
     if not path.is_file():
         return Problem("missing-file", name, "is named in the manifest and not there")
     if path.stat().st_size != record.bytes:
         return Problem("wrong-size", name, f"has {path.stat().st_size} bytes, the manifest says {record.bytes}")
-    if read_data and (found := sha256_file(path)) != record.sha256:
+    if hashed and (found := sha256_file(path)) != record.sha256:
         return Problem("wrong-hash", name, f"has sha256 {found}, the manifest says {record.sha256}")
-    expected = features_of(name.split("/")[0], manifest.findings).arrow_schema
+    expected = schema_of(name.split("/")[0], manifest).arrow_schema
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as parquet:
             if not parquet.schema_arrow.equals(expected):
@@ -130,22 +170,26 @@ def _shard_problem(folder: Path, name: str, manifest: Manifest, *, read_data: bo
             rows = parquet.metadata.num_rows
             if rows != record.rows:
                 return Problem("wrong-rows", name, f"has {rows} rows, the manifest says {record.rows}")
-            if read_data and name in manifest.shards(DATA):
-                return _image_problem(parquet, name, manifest.size_px)
-    except _UNREADABLE as err:
+            if decode and name in manifest.shards(DATA):
+                return _image_problem(parquet, name, manifest)
+    except UNREADABLE as err:
         return Problem("unreadable", name, f"is not readable Parquet: {err}")
     return None
 
 
-def _image_problem(parquet: pq.ParquetFile, name: str, size_px: int) -> Problem | None:
-    for batch in parquet.iter_batches(columns=["image", "image_id"]):
-        for value, image_id in zip(batch["image"].to_pylist(), batch["image_id"].to_pylist(), strict=True):
+def _image_problem(parquet: pq.ParquetFile, name: str, manifest: Manifest) -> Problem | None:
+    hashes = ["pixels_sha256"] if manifest.format > 1 else []
+    for batch in parquet.iter_batches(columns=["image", "image_id", *hashes]):
+        for row in batch.to_pylist():
             try:
-                shape = decode_png(value["bytes"]).shape
-            except (OSError, ValueError) as err:
-                return Problem("bad-image", name, f"image {image_id} cannot be decoded: {err}")
-            if shape != (size_px, size_px):
-                return Problem("bad-image", name, f"image {image_id} is {shape}, expected {size_px} px square")
+                pixels = decode_png(row["image"]["bytes"], manifest.mode)
+            except (OSError, ValueError, TypeError) as err:
+                return Problem("bad-image", name, f"image {row['image_id']} cannot be decoded: {err}")
+            if pixels.shape[:2] != (manifest.size_px, manifest.size_px):
+                words = f"image {row['image_id']} is {pixels.shape}, expected {manifest.size_px} px square"
+                return Problem("bad-image", name, words)
+            if hashes and hash_pixels(pixels) != row["pixels_sha256"]:
+                return Problem("bad-image", name, f"image {row['image_id']} is not what its pixels_sha256 says")
     return None
 
 

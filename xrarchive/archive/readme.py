@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from xrarchive.archive.manifest import README_NAME, Manifest
-from xrarchive.archive.schema import CONFIG_NAMES, CONFIGS, SPLIT, features_of
+from xrarchive.archive.schema import CONFIG_NAMES, CONFIGS, features_of
 from xrarchive.files import write_bytes
 from xrarchive.terms import licence_of
 
@@ -36,7 +36,7 @@ def readme_head(manifest: Manifest) -> dict[str, Any]:
         "dataset_info": [
             {
                 "config_name": CONFIG_NAMES[config],
-                "features": features_of(config, manifest.findings)._to_yaml_list(),
+                "features": schema_of(config, manifest)._to_yaml_list(),
             }
             for config in CONFIGS
         ],
@@ -75,10 +75,19 @@ def yaml_problems(folder: Path, manifest: Manifest) -> list[str]:
     ]
 
 
+def schema_of(config: str, manifest: Manifest) -> Any:
+    """`datasets.Features` of one of an archive's configs."""
+    return features_of(config, manifest.findings, mode=manifest.mode, version=manifest.format)
+
+
 def _config(manifest: Manifest, config: str) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "config_name": CONFIG_NAMES[config],
-        "data_files": [{"split": SPLIT, "path": list(manifest.shards(config))}],
+        "data_files": [
+            {"split": split, "path": shards}
+            for split in manifest.splits
+            if (shards := list(manifest.shards(config, split)))
+        ],
     }
     return {**entry, "default": True} if config == CONFIGS[0] else entry
 

@@ -3,44 +3,51 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xrarchive.files import atomic_path
-from xrarchive.pixels import encode_png
+from xrarchive.archive.manifest import FORMAT
+from xrarchive.files import atomic_path, sha256_bytes
+from xrarchive.pixels import AnyPixels, encode_png
 from xrarchive.records import SyntheticImage
 
 DATA, PROVENANCE = "data", "provenance"
 CONFIGS = (DATA, PROVENANCE)
 # The Hub names the first config `default`; `data` is refused as a config name.
 CONFIG_NAMES = {DATA: "default", PROVENANCE: "provenance"}
-SPLIT = "train"
-SHARD_ROWS = 5_000
-ROW_GROUP_ROWS = 1_000
+# A shard and a row group hold at most so many rows, and at most so many bytes of pixels before compression.
+SHARD_ROWS, SHARD_BYTES = 5_000, 256 << 20
+ROW_GROUP_ROWS, ROW_GROUP_BYTES = 1_000, 32 << 20
 GUIDE_PREFIX, JUDGE_PREFIX = "guide_", "judge_"
+BYTES_PER_PIXEL = {"L": 1, "I;16": 2, "RGB": 3}
+# In every PNG, for whoever meets it outside its archive.
+PNG_TEXT = {"Source": "Synthetic, by xrarchive"}
 
 # What `datasets` itself uses for image columns; recorded in the file as it does.
 _CHUNKING = {"min_chunk_size": 262_144, "max_chunk_size": 1_048_576, "norm_level": 0}
 _IMAGE_LEAVES = ("image.bytes", "image.path")
 
 
-def shard_name(config: str, index: int) -> str:
-    """Path of a shard inside the archive."""
-    return f"{config}/{SPLIT}-{index:05d}.parquet"
+def shard_name(config: str, index: int, *, split: str = "train", change: int = 0) -> str:
+    """Path of a shard inside the archive; one that a later change rewrote bears that change's number."""
+    return f"{config}/{split}-{index:05d}{f'-r{change}' if change else ''}.parquet"
 
 
-def data_features(vocabulary: Sequence[str]) -> Any:
+def data_features(vocabulary: Sequence[str], *, mode: str = "L", version: int = FORMAT) -> Any:
     """`datasets.Features` of the default config, as documented in README."""
     from datasets import ClassLabel, Features, Image, List, Value
 
     finding = ClassLabel(names=list(vocabulary))
     return Features(
         {
-            "image": Image(mode="L"),
+            "image": Image(mode=mode),
             "image_id": Value("string"),
             "label": finding,
             "findings": List(finding),
@@ -49,17 +56,19 @@ def data_features(vocabulary: Sequence[str]) -> Any:
             **{JUDGE_PREFIX + name: Value("float32") for name in vocabulary},
             "soft_label": Value("float32"),
             "synthetic": Value("bool"),
+            **({} if version == 1 else {"pixels_sha256": Value("string")}),
         }
     )
 
 
-def provenance_features() -> Any:
+def provenance_features(*, version: int = FORMAT) -> Any:
     """`datasets.Features` of the provenance config."""
     from datasets import Features, List, Value
 
     return Features(
         {
             "image_id": Value("string"),
+            **({} if version == 1 else {"build": Value("int32")}),
             "seed": Value("int64"),
             "draw": Value("int32"),
             "steps": Value("int32"),
@@ -72,21 +81,41 @@ def provenance_features() -> Any:
     )
 
 
-def features_of(config: str, vocabulary: Sequence[str]) -> Any:
-    """`datasets.Features` of either config."""
-    return data_features(vocabulary) if config == DATA else provenance_features()
+def features_of(config: str, vocabulary: Sequence[str], *, mode: str = "L", version: int = FORMAT) -> Any:
+    """`datasets.Features` of either config, in a version of the format."""
+    return (
+        data_features(vocabulary, mode=mode, version=version)
+        if config == DATA
+        else provenance_features(version=version)
+    )
 
 
-def to_tables(images: Iterable[SyntheticImage], vocabulary: Sequence[str]) -> dict[str, pa.Table]:
+def mode_of(pixels: AnyPixels) -> str:
+    """Pillow's word for uint8 [H, W], uint16 [H, W] or uint8 [H, W, 3]."""
+    if pixels.ndim == 3:
+        return "RGB"
+    return "I;16" if pixels.dtype == np.uint16 else "L"
+
+
+def hash_pixels(pixels: AnyPixels) -> str:
+    """Hex sha256 of shape and samples (16 bits little-endian), row by row: the same however an image is compressed."""
+    samples = pixels.astype("<u2") if pixels.dtype == np.uint16 else pixels
+    return sha256_bytes(f"{mode_of(pixels)} {pixels.shape[0]} {pixels.shape[1]}\n".encode() + samples.tobytes())
+
+
+def to_tables(images: Iterable[SyntheticImage], vocabulary: Sequence[str], *, build: int = 0) -> dict[str, pa.Table]:
     """Rows of both configs, in the order given.
 
     A finding's column is true where it was asked for, false where its absence was, and null where nobody asked.
     """
     images = list(images)
     index = {name: position for position, name in enumerate(vocabulary)}
+    mode = mode_of(images[0].pixels) if images else "L"
+    schemas = {config: features_of(config, vocabulary, mode=mode).arrow_schema for config in CONFIGS}
+    ids = [image.image_id for image in images]
     data = {
-        "image": [{"bytes": encode_png(image.pixels), "path": f"{image.image_id}.png"} for image in images],
-        "image_id": [image.image_id for image in images],
+        "image": _images(images, schemas[DATA].field("image").type),
+        "image_id": ids,
         "label": [index[image.findings[0]] for image in images],
         "findings": [[index[name] for name in image.findings] for image in images],
         **{name: [_asked(name, image) for image in images] for name in vocabulary},
@@ -94,9 +123,11 @@ def to_tables(images: Iterable[SyntheticImage], vocabulary: Sequence[str]) -> di
         **{JUDGE_PREFIX + name: [image.judge[name] for image in images] for name in vocabulary},
         "soft_label": [image.soft_label for image in images],
         "synthetic": [True] * len(images),
+        "pixels_sha256": [hash_pixels(image.pixels) for image in images],
     }
     provenance = {
-        "image_id": data["image_id"],
+        "image_id": ids,
+        "build": [build] * len(images),
         "seed": [image.seed for image in images],
         "draw": [image.draw for image in images],
         "steps": [image.steps for image in images],
@@ -104,13 +135,18 @@ def to_tables(images: Iterable[SyntheticImage], vocabulary: Sequence[str]) -> di
         "targets": [image.targets for image in images],
         "nuisances": [image.nuisances for image in images],
         "start_nuisances": [image.start_nuisances for image in images],
-        "latent": [image.latent.tolist() for image in images],
+        "latent": [image.latent for image in images],
     }
     columns = {DATA: data, PROVENANCE: provenance}
-    return {
-        config: pa.Table.from_pydict(columns[config], schema=features_of(config, vocabulary).arrow_schema)
-        for config in CONFIGS
-    }
+    return {config: pa.Table.from_pydict(columns[config], schema=schemas[config]) for config in CONFIGS}
+
+
+def _images(images: Sequence[SyntheticImage], kind: pa.StructType) -> pa.StructArray:
+    """PNGs, encoded by as many threads as there are processors: encoding is most of the cost of an archive."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        encoded = list(pool.map(lambda image: encode_png(image.pixels, text=PNG_TEXT), images))
+    names = [f"{image.image_id}.png" for image in images]
+    return pa.StructArray.from_arrays([pa.array(encoded, pa.binary()), pa.array(names, pa.string())], fields=list(kind))
 
 
 def _asked(finding: str, image: SyntheticImage) -> bool | None:
@@ -119,32 +155,38 @@ def _asked(finding: str, image: SyntheticImage) -> bool | None:
     return False if finding in image.absent else None
 
 
-def write_shard(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> int:
+def write_shard(path: Path, tables: Iterable[pa.Table], schema: pa.Schema, *, image_bytes: int = 0) -> int:
     """Write a shard atomically and return its rows.
 
     Image bytes stay uncompressed and plain (compressing them saves .5 % and ruins de-duplication on the Hub); pages
-    carry checksums and an index; row groups hold 1,000 rows.
+    carry checksums and an index; row groups hold 1,000 rows, or 32 MiB of pixels.
     """
     rows = 0
     with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, **_options(schema)) as writer:
-        for table in _regrouped(tables):
-            writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
+        group = capped(ROW_GROUP_ROWS, ROW_GROUP_BYTES, image_bytes)
+        for table in _regrouped(tables, group):
+            writer.write_table(table, row_group_size=group)
             rows += table.num_rows
         writer.add_key_value_metadata({"content_defined_chunking": json.dumps(_CHUNKING)})
     return rows
 
 
-def _regrouped(tables: Iterable[pa.Table]) -> Iterable[pa.Table]:
+def capped(rows: int, most_bytes: int, image_bytes: int) -> int:
+    """At most `rows`, fewer where so many images of `image_bytes` bytes of pixels were more than `most_bytes`."""
+    return max(1, min(rows, most_bytes // max(1, image_bytes)))
+
+
+def _regrouped(tables: Iterable[pa.Table], group: int) -> Iterable[pa.Table]:
     """Join small tables so that row groups are full, whatever the size of the units they come from."""
     waiting: list[pa.Table] = []
     rows = 0
     for table in tables:
         waiting.append(table)
         rows += table.num_rows
-        while rows >= ROW_GROUP_ROWS:
+        while rows >= group:
             joined = pa.concat_tables(waiting)
-            yield joined.slice(0, ROW_GROUP_ROWS)
-            waiting, rows = [joined.slice(ROW_GROUP_ROWS)], rows - ROW_GROUP_ROWS
+            yield joined.slice(0, group)
+            waiting, rows = [joined.slice(group)], rows - group
     if rows:
         yield pa.concat_tables(waiting)
 

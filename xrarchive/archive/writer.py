@@ -1,6 +1,6 @@
 """Units to a finished archive. Units arrive in any order and survive crashes; shards and manifest follow from them.
 
-.work/plan.json            the plan these units belong to
+.work/plan.json            the plan these units belong to, and the versions of the packages that make them
 .work/data-00003.parquet, .work/provenance-00003.parquet, .work/unit-00003.json (last): one finished unit
 """
 
@@ -17,15 +17,40 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from xrarchive.archive.manifest import MANIFEST_NAME, FileRecord, Manifest, WeightsRecord, read_manifest, write_manifest
-from xrarchive.archive.reader import read_shard
-from xrarchive.archive.readme import write_readme
-from xrarchive.archive.schema import CONFIGS, DATA, SHARD_ROWS, features_of, shard_name, to_tables, write_shard
+from xrarchive.archive.content import hash_content, read_shard
+from xrarchive.archive.manifest import (
+    FIRST_VERSION,
+    MANIFEST_NAME,
+    BuildRecord,
+    Change,
+    FileRecord,
+    Manifest,
+    WeightsRecord,
+    index_of,
+    is_shard,
+    read_manifest,
+    write_manifest,
+)
+from xrarchive.archive.reader import find_surplus
+from xrarchive.archive.readme import schema_of, write_readme
+from xrarchive.archive.schema import (
+    BYTES_PER_PIXEL,
+    CONFIGS,
+    DATA,
+    SHARD_BYTES,
+    SHARD_ROWS,
+    capped,
+    shard_name,
+    to_tables,
+    write_shard,
+)
+from xrarchive.archive.splits import rows_of_split
 from xrarchive.errors import InputDataError, PlanChangedError, ShortfallError, StorageError
 from xrarchive.files import is_locked, read_json, sha256_file, write_json
-from xrarchive.plan import Plan
-from xrarchive.records import SyntheticImage, Tally
+from xrarchive.plan import Plan, plan_top_up
+from xrarchive.records import ImageRequest, SyntheticImage, Tally
 
 WORK = ".work"
 # How long a process of a torchrun waits for the others: a unit at 1024 px takes minutes.
@@ -33,34 +58,45 @@ AWAIT_S = 1800.0
 _AWAIT_STEP_S = 0.2
 
 
-def claim_folder(folder: Path, plan: Plan) -> Manifest | None:
-    """Prepare `folder` for this plan. Returns the manifest if the plan's archive is already finished there.
+def claim_folder(
+    folder: Path, plan: Plan, *, versions: Mapping[str, str] | None = None, extending: bool = False
+) -> Manifest | None:
+    """Prepare `folder` for this plan. Returns the manifest if the plan's images are already in the archive there.
+
+    Args:
+        folder: Of the archive, there or to be.
+        plan: What is to be made.
+        versions: Of the packages that decide bytes: units of two versions are not mixed.
+        extending: Whether the plan adds to a finished archive.
 
     Raises:
-        PlanChangedError: If the folder holds an archive, finished or begun, of another plan.
+        PlanChangedError: If the folder holds an archive, finished or begun, of another plan or other versions.
         InputDataError: If the folder holds something that is no archive.
     """
+    claim = folder / WORK / "plan.json"
+    wanted = _plain({**plan.as_dict(), "versions": dict(versions or {})})
     if (folder / MANIFEST_NAME).exists():
         manifest = read_manifest(folder)
-        if manifest.plan_sha256 != plan.sha256:
-            raise _changed(folder, "a finished archive", _plan_of(manifest), _comparable(plan.as_dict()))
-        shutil.rmtree(folder / WORK, ignore_errors=True)  # left if we were killed after the manifest was written
-        return manifest
-    work = folder / WORK
-    if (work / "plan.json").exists():
-        begun = read_json(work / "plan.json", what="plan", fix=f"Remove {work}.")
-        if begun != _plain(plan):
-            raise _changed(folder, "an unfinished archive", _comparable(begun), _comparable(plan.as_dict()))
+        if any(build.plan_sha256 == plan.sha256 for build in manifest.builds):
+            if _is_claim(claim, plan):  # left if we were killed after the manifest was written
+                shutil.rmtree(folder / WORK, ignore_errors=True)
+            return manifest
+        if not extending:
+            raise _changed(folder, "a finished archive", _plan_of(manifest.builds[0]), _comparable(wanted))
+    if claim.exists():
+        begun = read_json(claim, what="plan", fix=f"Remove {claim.parent}.")
+        if begun != wanted:
+            raise _changed(folder, "an unfinished archive", _comparable(begun), _comparable(wanted))
         return None
-    strangers = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    strangers = [] if extending else sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     if strangers:
         raise InputDataError(
             f"{folder} is not empty and holds no archive: {', '.join(strangers[:5])}.",
             fix="Choose an empty or new output folder.",
             path=folder,
         )
-    work.mkdir(exist_ok=True)
-    write_json(work / "plan.json", plan.as_dict())
+    claim.parent.mkdir(exist_ok=True)
+    write_json(claim, wanted)
     return None
 
 
@@ -102,21 +138,35 @@ def await_manifest(folder: Path, plan: Plan, *, timeout_s: float = AWAIT_S) -> M
 
 def missing_units(folder: Path, plan: Plan) -> list[int]:
     """Indices of the units not yet finished."""
-    return [index for index in range(plan.units) if not _unit_record(folder, index).exists()]
+    return [index for index in range(plan.units) if not _unit_record(folder, plan.first_unit + index).exists()]
 
 
 def write_unit(
-    folder: Path, index: int, images: Sequence[SyntheticImage], tallies: Sequence[Tally], vocabulary: Sequence[str]
+    folder: Path,
+    number: int,
+    images: Sequence[SyntheticImage],
+    tallies: Sequence[Tally],
+    vocabulary: Sequence[str],
+    *,
+    build: int = 0,
 ) -> None:
-    """Keep a finished unit; its record comes last and makes it count."""
-    for config, table in to_tables(images, vocabulary).items():
-        write_shard(_unit_table(folder, config, index), [table], table.schema)
-    write_json(_unit_record(folder, index), {"tallies": [_with_ways(tally, images) for tally in tallies]})
+    """Keep a finished unit, numbered through all rounds of a build; its record comes last and makes it count."""
+    for config, table in to_tables(images, vocabulary, build=build).items():
+        write_shard(_unit_table(folder, config, number), [table], table.schema)
+    write_json(_unit_record(folder, number), {"tallies": [_with_ways(tally, images) for tally in tallies]})
+
+
+def next_round(folder: Path, rounds: Sequence[Plan]) -> Plan | None:
+    """What to make after the rounds that are done, decided by their records alone; None = the build is done."""
+    if len(rounds) > rounds[0].search.top_ups:
+        return None
+    tallies = _sum_tallies(folder, rounds[-1:])
+    return plan_top_up(rounds[-1], [tally.accepted for tally in tallies])
 
 
 def finish_archive(
     folder: Path,
-    plan: Plan,
+    rounds: Sequence[Plan],
     *,
     vocabulary: Sequence[str],
     nuisances: Sequence[str],
@@ -125,58 +175,120 @@ def finish_archive(
     versions: Mapping[str, str],
     terms: Sequence[str],
 ) -> Manifest:
-    """Join all units into shards, write README's YAML and then the manifest, and remove the units.
+    """Join all units into new shards, write README's YAML and then the manifest, and remove the units.
+
+    What is there already keeps its shards; new ones come after.
 
     Raises:
         ShortfallError: If not one image was accepted.
         DamageError: If a unit cannot be read back.
     """
-    files: dict[str, FileRecord] = {}
-    counts: Counter[str] = Counter()
-    for config in CONFIGS:
-        schema = features_of(config, vocabulary).arrow_schema
-        for index, tables in enumerate(_shards(folder, plan, config)):
-            name = shard_name(config, index)
-            rows = write_shard(folder / name, tables, schema)
-            files[name] = FileRecord(sha256_file(folder / name), (folder / name).stat().st_size, rows)
-            if config == DATA:
-                counts.update(vocabulary[label] for table in tables for label in table["label"].to_pylist())
-            tables.clear()  # before the next shard is read: one in memory at a time
-    tallies = _sum_tallies(folder, plan)
-    if not counts:
+    plan, before = rounds[0], read_manifest(folder) if (folder / MANIFEST_NAME).exists() else None
+    tallies = _sum_tallies(folder, rounds)
+    added = sum(tally.accepted for tally in tallies)
+    if not added:
         asked, starts = (sum(getattr(tally, name) for tally in tallies) for name in ("asked", "starts"))
         raise ShortfallError(
-            f"Not one of {asked} images was reached from {starts} starts, so {folder} holds no archive.",
+            f"Not one of {asked} images was reached from {starts} starts, so {folder} "
+            + ("is as it was." if before else "holds no archive."),
             fix="Ask for other findings with another --out, or train a generator and a guide that know these.",
             path=folder,
         )
-    manifest = Manifest(
-        findings=tuple(vocabulary),
-        nuisances=tuple(nuisances),
-        size_px=size_px,
-        rows=sum(counts.values()),
-        counts=dict(counts),
-        tallies=tallies,
-        files=files,
-        weights=dict(weights),
-        seed=plan.seed,
-        settings=dataclasses.asdict(plan.search),
+    numbers = [round_.first_unit + index for round_ in rounds for index in range(round_.units)]
+    record = BuildRecord(
         plan_sha256=plan.sha256,
+        units=len(numbers),
+        seed=plan.seed,
+        settings=_plain(dataclasses.asdict(plan.search)),
+        weights=dict(weights),
         versions=dict(versions),
         terms=tuple(terms),
+        tallies=tallies,
     )
-    write_readme(folder, manifest)
-    write_manifest(folder, manifest)
+    if before is None:
+        manifest = Manifest(
+            findings=tuple(vocabulary),
+            nuisances=tuple(nuisances),
+            size_px=size_px,
+            rows=0,
+            counts={},
+            content_sha256="",
+            files={},
+            builds=(record,),
+            history=(Change(FIRST_VERSION, "build", added, 0),),
+        )
+    else:
+        history = (*before.history, before.follow("extend", added=added))
+        manifest = dataclasses.replace(before, builds=(*before.builds, record), history=history)
+    shards = write_shards(folder, manifest, lambda config: (_read_unit(folder, config, number) for number in numbers))
+    manifest = commit(folder, dataclasses.replace(manifest, files={**manifest.files, **shards}))
     shutil.rmtree(folder / WORK)
     return manifest
 
 
+def write_shards(
+    folder: Path, manifest: Manifest, tables: Callable[[str], Iterable[pa.Table]], *, change: int = 0
+) -> dict[str, FileRecord]:
+    """Write rows into new shards, numbered after those of the manifest.
+
+    Args:
+        folder: Of the archive.
+        manifest: What is there, with the splits the rows are dealt to.
+        tables: Gives the new rows of a config, in order; called once for each config and split.
+        change: Number of the change that moves rows to new shards; 0 = the rows are new.
+    """
+    files: dict[str, FileRecord] = {}
+    image_bytes = manifest.size_px**2 * BYTES_PER_PIXEL[manifest.mode]
+    most = capped(SHARD_ROWS, SHARD_BYTES, image_bytes)
+    for config in CONFIGS:
+        schema = schema_of(config, manifest).arrow_schema
+        for split in manifest.splits:
+            first = max((index_of(name) + 1 for name in manifest.shards(config, split)), default=0)
+            own = (rows_of_split(table, split, manifest.splits) for table in tables(config))
+            for index, parts in enumerate(_cut(own, most), first):
+                name = shard_name(config, index, split=split, change=change)
+                write_shard(folder / name, parts, schema, image_bytes=image_bytes)
+                files[name] = record_file(folder / name)
+                parts.clear()  # before the next shard is read: one in memory at a time
+    return files
+
+
+def record_file(path: Path) -> FileRecord:
+    """Hash, size and rows of a shard on disk."""
+    return FileRecord(sha256_file(path), path.stat().st_size, pq.read_metadata(path).num_rows)
+
+
+def commit(folder: Path, manifest: Manifest) -> Manifest:
+    """Make an archive what its new shards say: count and hash the rows, write README's YAML, then the manifest.
+
+    From then on the change holds; shards that no longer belong to the archive go last.
+    """
+    counts: Counter[str] = Counter()
+    for name in manifest.shards(DATA):
+        labels = read_shard(folder / name, ["label"], fix="Find out more with `xrarchive check`.")["label"]
+        counts.update(manifest.findings[label] for label in labels.to_pylist())
+    manifest = dataclasses.replace(
+        manifest, rows=sum(counts.values()), counts=dict(counts), content_sha256=hash_content(folder, manifest)
+    )
+    write_readme(folder, manifest)
+    write_manifest(folder, manifest)
+    for path in find_surplus(folder, manifest):
+        if is_shard(path.relative_to(folder).as_posix()):
+            path.unlink()
+    return manifest
+
+
 def _is_claim(path: Path, plan: Plan) -> bool:
-    return path.exists() and read_json(path, what="plan", fix=f"Remove {path.parent}.") == _plain(plan)
+    if not path.exists():
+        return False
+    claim = read_json(path, what="plan", fix=f"Remove {path.parent}.")
+    return bool({name: value for name, value in claim.items() if name != "versions"} == _plain(plan.as_dict()))
 
 
 def _is_finished(folder: Path, plan: Plan) -> bool:
-    return (folder / MANIFEST_NAME).exists() and read_manifest(folder).plan_sha256 == plan.sha256
+    if not (folder / MANIFEST_NAME).exists():
+        return False
+    return any(build.plan_sha256 == plan.sha256 for build in read_manifest(folder).builds)
 
 
 def _await(holds: Callable[[], bool], what: str, timeout_s: float) -> None:
@@ -190,15 +302,20 @@ def _await(holds: Callable[[], bool], what: str, timeout_s: float) -> None:
         time.sleep(_AWAIT_STEP_S)
 
 
-def _shards(folder: Path, plan: Plan, config: str) -> Iterator[list[pa.Table]]:
-    """Tables of each shard: units in order, cut every `SHARD_ROWS` rows."""
+def _read_unit(folder: Path, config: str, number: int) -> pa.Table:
+    return read_shard(
+        _unit_table(folder, config, number), fix=f"Remove {folder / WORK} and run the same command again."
+    )
+
+
+def _cut(tables: Iterable[pa.Table], most: int) -> Iterator[list[pa.Table]]:
+    """Tables of each shard: rows in order, cut every `most` rows."""
     waiting: list[pa.Table] = []
     rows = 0
-    for index in range(plan.units):
-        fix = f"Remove {folder / WORK} and run the same command again."
-        table = read_shard(_unit_table(folder, config, index), fix=fix)
-        while rows + table.num_rows >= SHARD_ROWS:
-            taken = SHARD_ROWS - rows
+    for part in tables:
+        table = part
+        while rows + table.num_rows >= most:
+            taken = most - rows
             yield [*waiting, table.slice(0, taken)]
             table, waiting, rows = table.slice(taken), [], 0
         if table.num_rows:
@@ -215,23 +332,25 @@ def _with_ways(tally: Tally, images: Sequence[SyntheticImage]) -> dict[str, Any]
     return {**dataclasses.asdict(tally), **ways}
 
 
-def _sum_tallies(folder: Path, plan: Plan) -> tuple[Tally, ...]:
+def _sum_tallies(folder: Path, rounds: Sequence[Plan]) -> tuple[Tally, ...]:
+    """What became of each request of the first round, in all rounds."""
     parts: dict[tuple[tuple[str, ...], tuple[str, ...]], list[dict[str, Any]]] = {
-        (request.findings, request.absent): [] for request in plan.requests
+        (request.findings, request.absent): [] for request in rounds[0].requests
     }
-    for index in range(plan.units):
-        record = read_json(_unit_record(folder, index), what="unit record", fix=f"Remove {folder / WORK}.")
-        for tally in record["tallies"]:
-            parts[tuple(tally["findings"]), tuple(tally["absent"])].append(tally)
-    return tuple(_sum_tally(*request, tallies) for request, tallies in parts.items())
+    for plan in rounds:
+        for index in range(plan.units):
+            path = _unit_record(folder, plan.first_unit + index)
+            for tally in read_json(path, what="unit record", fix=f"Remove {folder / WORK}.")["tallies"]:
+                parts[tuple(tally["findings"]), tuple(tally["absent"])].append(tally)
+    return tuple(_sum_tally(request, parts[request.findings, request.absent]) for request in rounds[0].requests)
 
 
-def _sum_tally(findings: tuple[str, ...], absent: tuple[str, ...], parts: Sequence[Mapping[str, Any]]) -> Tally:
-    counts = {name: sum(part[name] for part in parts) for name in ("asked", "accepted", "starts", "filtered")}
+def _sum_tally(request: ImageRequest, parts: Sequence[Mapping[str, Any]]) -> Tally:
     return Tally(
-        findings,
-        absent,
-        **counts,
+        request.findings,
+        request.absent,
+        asked=request.count,
+        **{name: sum(part[name] for part in parts) for name in ("accepted", "starts", "filtered")},
         missed_by=min((part["missed_by"] for part in parts if part["missed_by"] is not None), default=None),
         median_steps=_median([value for part in parts for value in part["steps"]]),
         median_travel_deg=_median([value for part in parts for value in part["travel_deg"]]),
@@ -250,16 +369,16 @@ def _unit_record(folder: Path, index: int) -> Path:
     return folder / WORK / f"unit-{index:05d}.json"
 
 
-def _plain(plan: Plan) -> Any:
-    return json.loads(json.dumps(plan.as_dict()))
+def _plain(value: Mapping[str, Any]) -> Any:
+    return json.loads(json.dumps(value))
 
 
-def _plan_of(manifest: Manifest) -> dict[str, object]:
+def _plan_of(build: BuildRecord) -> dict[str, object]:
     return {
-        "requests": _in_words((tally.findings, tally.absent, tally.asked) for tally in manifest.tallies),
-        "seed": manifest.seed,
-        **{role: record.sha256[:12] for role, record in manifest.weights.items()},
-        **manifest.settings,
+        "requests": _in_words((tally.findings, tally.absent, tally.asked) for tally in build.tallies),
+        "seed": build.seed,
+        **{role: record.sha256[:12] for role, record in build.weights.items()},
+        **build.settings,
     }
 
 
@@ -269,6 +388,7 @@ def _comparable(plan: Mapping[str, Any]) -> dict[str, object]:
         "seed": plan["seed"],
         **{role: sha256[:12] for role, sha256 in plan["weights"].items()},
         **plan["search"],
+        **plan.get("versions", {}),
     }
 
 
@@ -282,7 +402,7 @@ def _in_words(requests: Iterable[tuple[Sequence[str], Sequence[str], int]]) -> s
 
 def _changed(folder: Path, what: str, before: Mapping[str, object], after: Mapping[str, object]) -> PlanChangedError:
     changes = [
-        f"{key}: {before.get(key)} there, {value} now" for key, value in after.items() if before.get(key) != value
+        f"{key}: {before[key]} there, {after[key]} now" for key in after if key in before and before[key] != after[key]
     ]
     return PlanChangedError(
         f"{folder} holds {what} of another plan: {'; '.join(changes)}.",

@@ -19,6 +19,7 @@ from xrarchive.cli.doctor import doctor
 from xrarchive.cli.failures import Terminated, show_failure
 from xrarchive.cli.ingest import ingest
 from xrarchive.cli.init import init
+from xrarchive.cli.life import extend, gc, log, merge, split, withdraw
 from xrarchive.cli.options import example
 from xrarchive.cli.publish import publish
 from xrarchive.cli.show import show
@@ -27,7 +28,9 @@ from xrarchive.cli.train import train
 from xrarchive.cli.validate import validate
 from xrarchive.cli.weights import weights
 
-COMMANDS = (ingest, train, build, validate, card, publish, show, check, status, weights, doctor, init)
+_PIPELINE = (ingest, train, build, validate, card, publish)
+_ARCHIVE = (show, check, log, extend, withdraw, split, merge, gc)
+COMMANDS = (*_PIPELINE, *_ARCHIVE, status, weights, doctor, init)
 
 
 class Commands(click.Group):

@@ -80,7 +80,7 @@ def make_report(
             )
         )
     on_status(Status(total - 3, total, "measures", "labels"))
-    filtered = bool(manifest.settings.get("judge_filter", False))
+    filtered = manifest.judge_filtered
     by_rater = {
         rater.role: measure_labels(manifest.findings, images, rater, filtered=filtered, seed=seed)
         for rater in (judge, referee)

@@ -1,0 +1,60 @@
+"""Shards read back, and `content_sha256`: what an archive says, whatever it is packed in.
+
+The sha256 of a shard changes with pyarrow, that of a PNG with zlib. This one is over split, id, labels and pixels of
+every row, the rows in the order of their digests: it tells new packaging from changed content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from xrarchive.archive.manifest import Manifest, split_of
+from xrarchive.archive.schema import DATA
+from xrarchive.errors import DamageError
+
+# What pyarrow raises on damaged bytes; UnicodeDecodeError for damaged names.
+UNREADABLE = (OSError, pa.ArrowException, UnicodeDecodeError)
+
+
+def read_shard(path: Path, columns: Sequence[str] | None = None, *, fix: str) -> pa.Table:
+    """One Parquet file, page checksums verified.
+
+    Raises:
+        DamageError: If it is missing or unreadable.
+    """
+    try:
+        return pq.read_table(path, columns=columns, page_checksum_verification=True)
+    except UNREADABLE as err:
+        raise DamageError(f"{path} cannot be read: {err}.", fix=fix, path=path) from err
+
+
+def hash_content(folder: Path, manifest: Manifest) -> str:
+    """The content hash of the rows now in an archive's shards, by their column `pixels_sha256`.
+
+    Raises:
+        DamageError: If a shard cannot be read.
+    """
+    columns = ["image_id", "label", "findings", *manifest.findings, "pixels_sha256"]
+    digests: list[bytes] = []
+    for name in manifest.shards(DATA):
+        table = read_shard(folder / name, columns, fix="Find out more with `xrarchive check --read-data`.")
+        digests += _row_digests(split_of(name), table, manifest)
+    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
+
+
+def _row_digests(split: str, table: pa.Table, manifest: Manifest) -> Iterator[bytes]:
+    names = manifest.findings
+    asked = zip(*(table[name].to_pylist() for name in names), strict=True)
+    rows = zip(
+        *(table[name].to_pylist() for name in ("image_id", "label", "findings", "pixels_sha256")), asked, strict=True
+    )
+    for image_id, label, findings, pixels, row in rows:
+        absent = [name for name, value in zip(names, row, strict=True) if value is False]
+        line = [split, image_id, names[label], [names[index] for index in findings], absent, pixels]
+        yield hashlib.sha256(json.dumps(line).encode()).digest()
