@@ -76,6 +76,29 @@ def atomic_open(target: Path) -> Iterator[IO[bytes]]:
         yield stream
 
 
+@contextlib.contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """An empty folder to fill that becomes `target` when the block ends well, and vanishes when it does not.
+
+    Raises:
+        InputDataError: If `target` is there and not an empty folder.
+        StorageError: If the disk refuses.
+    """
+    with storage_errors(target):
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise InputDataError(f"{target} is there and not empty.", fix="Give a new or empty folder.", path=target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{target.name}")
+        try:
+            temporary.mkdir()
+            yield temporary
+            os.sync()  # once for all files, of which there may be thousands
+            temporary.replace(target)
+            fsync_folder(target.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
 def write_bytes(target: Path, data: bytes) -> None:
     """Write a whole file atomically."""
     with atomic_open(target) as stream:
