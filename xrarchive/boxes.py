@@ -21,8 +21,8 @@ from xrarchive.statistics import to_logit
 Floats = npt.NDArray[np.float32]
 # Normal distribution: the distance between these two quantiles is two standard deviations.
 _MINUS_SD, _PLUS_SD = 0.1587, 0.8413
-# Optimised images overshoot what they aim at, so that nothing is aimed as far as the more marked half of the radiographs
-# above the bar: with .1 the judge saw up to 20 points more extremes among them than among real films, with .5 10.
+# Optimised images overshoot what they aim at, so that nothing is aimed as far as the more marked half of the
+# radiographs above the bar: with .1 the judge saw up to 20 points more extremes than among real films, with .5 10.
 _SPARED = 0.5
 
 

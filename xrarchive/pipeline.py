@@ -30,6 +30,7 @@ from xrarchive.radiographs import RadiographSet, ingest, open_set
 from xrarchive.records import OnStatus, ignore_status
 
 if TYPE_CHECKING:
+    from xrarchive.archive.exporting import ArchiveExport, Format
     from xrarchive.classifier.classifier import Classifier
     from xrarchive.classifier.settings import ClassifierSettings, Role
     from xrarchive.classifier.training import ClassifierReport
@@ -49,6 +50,7 @@ __all__ = [
     "BuildReport",
     "build",
     "check",
+    "export_archive",
     "export_weights",
     "extend",
     "find_leftovers",
@@ -453,6 +455,13 @@ def export_weights(path: Path, out: Path, *, onnx: bool = False) -> ExportReport
     from xrarchive.gan import exporting
 
     return exporting.export_weights(path, out, onnx=onnx)
+
+
+def export_archive(archive_dir: Path, out: Path, *, to: Format, on_status: OnStatus = ignore_status) -> ArchiveExport:
+    """Write an archive in a format of other tools; see `xrarchive.archive.exporting.export_archive`."""
+    from xrarchive.archive import exporting
+
+    return exporting.export_archive(archive_dir, out, to=to, on_status=on_status)
 
 
 def _columns(manifest: Manifest) -> list[str]:

@@ -100,8 +100,8 @@ def area_average(pixels: Pixels, px: int) -> npt.NDArray[np.float32]:
 def encode_png(pixels: AnyPixels, *, text: Mapping[str, str] | None = None) -> bytes:
     """Lossless PNG of uint8 [H, W], uint16 [H, W] or uint8 [H, W, 3].
 
-    Every row is predicted by the Paeth filter, the best on radiographs, and compressed by run lengths and Huffman codes
-    at level 1: as small as Pillow's with the same compression and 1.5 times faster, since nothing is tried out; and both
+    Every row is predicted by the Paeth filter, the best on radiographs, and compressed by run lengths and Huffman
+    codes: as small as Pillow's with the same compression and 1.5 times faster, since nothing is tried out; and both
     steps let go of Python's lock, so that threads help. Bytes depend on zlib's version; pixels do not.
 
     Args:

@@ -1,7 +1,7 @@
 """Changes to a finished archive: rows withdrawn, rows dealt to splits, leftovers of crashes removed.
 
 Every change writes new shards beside the old ones, then README, then the manifest, and last removes what no longer
-belongs to the archive. Stopped before the manifest it has not happened, after it it has; the same command again ends it.
+belongs to the archive. Stopped before the manifest it has not happened, after it it has; run again, it ends.
 """
 
 from __future__ import annotations

@@ -334,7 +334,7 @@ def require_current(folder: Path, manifest: Manifest) -> None:
     """
     if manifest.format != FORMAT:
         raise InputDataError(
-            f"{folder} is of format {manifest.format}, which can be read and not changed; this version writes {FORMAT}.",
+            f"{folder} is of format {manifest.format}, which can be read, not changed; this version writes {FORMAT}.",
             fix="Build it again with this version: the same seed and weights give the same images.",
             path=folder,
         )

@@ -16,6 +16,7 @@ from xrarchive.cli.build import build
 from xrarchive.cli.card import card
 from xrarchive.cli.check import check
 from xrarchive.cli.doctor import doctor
+from xrarchive.cli.export import export
 from xrarchive.cli.failures import Terminated, show_failure
 from xrarchive.cli.ingest import ingest
 from xrarchive.cli.init import init
@@ -29,7 +30,7 @@ from xrarchive.cli.validate import validate
 from xrarchive.cli.weights import weights
 
 _PIPELINE = (ingest, train, build, validate, card, publish)
-_ARCHIVE = (show, check, log, extend, withdraw, split, merge, gc)
+_ARCHIVE = (show, check, log, extend, withdraw, split, merge, export, gc)
 COMMANDS = (*_PIPELINE, *_ARCHIVE, status, weights, doctor, init)
 
 
