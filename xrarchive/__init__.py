@@ -12,12 +12,19 @@ if TYPE_CHECKING:
     from xrarchive.pipeline import (
         build,
         check,
+        export_archive,
+        extend,
         ingest,
+        load,
+        log,
+        merge,
         publish,
         show,
+        split,
         train_classifier,
         train_generator,
         validate,
+        withdraw,
         write_card,
     )
 
@@ -31,8 +38,15 @@ __all__ = [  # noqa: RUF022 - pipeline order
     "validate",
     "write_card",
     "publish",
+    "load",
     "show",
     "check",
+    "log",
+    "extend",
+    "withdraw",
+    "split",
+    "merge",
+    "export_archive",
     "__version__",
 ]
 

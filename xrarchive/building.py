@@ -24,7 +24,7 @@ from xrarchive.archive.reader import read_table
 from xrarchive.boxes import nuisance_tolerance
 from xrarchive.bundled import bundled_weights
 from xrarchive.errors import InputDataError
-from xrarchive.files import locked
+from xrarchive.files import leased, locked
 from xrarchive.findings import require_known
 from xrarchive.plan import (
     Plan,
@@ -44,6 +44,8 @@ ROLES = ("generator", "guide", "judge")
 DEFAULT_PER_CLASS = 20
 # Packages whose version can change the bytes of an archive.
 _BYTE_DECIDING = ("xrarchive", "torch", "numpy", "scipy", "pillow", "pyarrow", "datasets")
+# How long a process of a job array waits for the folder while another claims it or joins the units.
+_CLAIM_S = 1800.0
 _IMAGE_ID = re.compile(r"s(?P<seed>\d+)-(?P<slug>.+)-(?P<number>\d{6,})")
 
 
@@ -58,6 +60,7 @@ class BuildReport:
         counts: Images per class label.
         tallies: What became of each request.
         offered: Findings the weights offer by default, and for the others why not.
+        unfinished: Whether other processes still make units of their shares: there is no archive yet.
     """
 
     out: Path
@@ -66,6 +69,7 @@ class BuildReport:
     counts: Mapping[str, int]
     tallies: tuple[Tally, ...]
     offered: Mapping[str, Sequence[str]]
+    unfinished: bool = False
 
     @property
     def shortfall(self) -> bool:
@@ -88,6 +92,7 @@ def build(
     seed: int = 0,
     search: SearchSettings | None = None,
     workers: int | None = None,
+    units: tuple[int, int] | None = None,
     on_status: OnStatus = ignore_status,
 ) -> BuildReport:
     """Make a labelled archive of synthetic radiographs, or finish one that was interrupted.
@@ -109,10 +114,12 @@ def build(
         seed: Of every start latent.
         search: Limits of the latent search; None = the defaults, with natural bars for `like_real`.
         workers: Processes; None = one for each processor.
+        units: (i, n) = make the i-th of n shares of the units, then help the others, and join them if all are done; for
+            job arrays, where the n commands differ in `i` alone.
         on_status: Told how many images are done.
 
     Raises:
-        ValueError: If `per_class`, `like_real` or `boost` is out of range.
+        ValueError: If `per_class`, `like_real`, `boost` or `units` is out of range.
         InputDataError: If weights do not fit one another or the search, or something is asked that the guide cannot
             call.
         ShortfallError: If not one image could be reached.
@@ -124,6 +131,8 @@ def build(
 
     if per_class is not None and per_class < 1:
         raise ValueError(f"per_class must be at least 1, got {per_class}")
+    if units is not None and not 1 <= units[0] <= units[1]:
+        raise ValueError(f"units must be (i, n) with 1 <= i <= n, got {units}")
     paths = _paths(generator, guide, judge)
     studio = open_studio(*paths)
     offerings = list_offerings(studio.guide.meta, studio.judge.meta)
@@ -142,15 +151,11 @@ def build(
             path=paths[0],
         )
     plan = Plan(asked, _hashes(studio), seed, search)
-    manifest = _make_archive(out, plan, studio, paths, workers or _processors(), on_status)
-    return BuildReport(
-        out=out,
-        manifest_sha256=manifest.sha256,
-        rows=manifest.rows,
-        counts=manifest.counts,
-        tallies=manifest.builds[0].tallies,
-        offered={item.finding: item.reasons for item in offerings},
-    )
+    manifest = _make_archive(out, plan, studio, paths, workers or _processors(), on_status, share=units)
+    reasons = {item.finding: item.reasons for item in offerings}
+    if manifest is None:
+        return BuildReport(out, "", 0, {}, (), reasons, unfinished=True)
+    return BuildReport(out, manifest.sha256, manifest.rows, manifest.counts, manifest.builds[0].tallies, reasons)
 
 
 def extend(
@@ -162,6 +167,7 @@ def extend(
     guide: Path | None = None,
     judge: Path | None = None,
     workers: int | None = None,
+    units: tuple[int, int] | None = None,
     on_status: OnStatus = ignore_status,
 ) -> BuildReport:
     """Add images to a finished archive, with the weights, seed and settings it was built with, or finish doing so.
@@ -176,6 +182,7 @@ def extend(
         guide: As `generator`.
         judge: As `generator`.
         workers: Processes; None = one for each processor.
+        units: As for `build`.
         on_status: Told how many images are done.
 
     Returns:
@@ -210,8 +217,10 @@ def extend(
     first_unit = sum(build.units for build in manifest.builds if build.seed == build_record.seed)
     search = SearchSettings(**build_record.settings)
     plan = Plan(asked, _hashes(studio), build_record.seed, search, first_unit)
-    manifest = _make_archive(out, plan, studio, paths, workers or _processors(), on_status, extending=True)
-    return BuildReport(out, manifest.sha256, manifest.rows, manifest.counts, manifest.builds[-1].tallies, {})
+    made = _make_archive(out, plan, studio, paths, workers or _processors(), on_status, share=units, extending=True)
+    if made is None:
+        return BuildReport(out, "", 0, {}, (), {}, unfinished=True)
+    return BuildReport(out, made.sha256, made.rows, made.counts, made.builds[-1].tallies, {})
 
 
 def weights_path(role: str, given: Path | None) -> Path:
@@ -307,55 +316,107 @@ def _make_archive(
     workers: int,
     on_status: OnStatus,
     *,
+    share: tuple[int, int] | None = None,
     extending: bool = False,
-) -> Manifest:
-    """Make what is missing of a plan and join it. Under torchrun every process makes its share, and the first joins.
+) -> Manifest | None:
+    """Make what is missing of a plan and join it, alone, or as one of several processes that share the units.
 
-    Rounds follow one another: what a round could not reach is planned again, from its records alone.
+    Under torchrun all wait for one another, and the first joins. With a `share`, as in a job array, each makes its own
+    units, then those nobody holds, and whoever finds all of them done joins; None = others are still at work.
     """
-    from xrarchive.units import make_units, own_share, torchrun_place
+    from xrarchive.units import own_share, torchrun_place
 
     place, places = torchrun_place()
-    versions = package_versions()
+    work = _Work(out, plan, studio, paths, workers if places == 1 else 1, on_status, package_versions(), extending)
+    if share is not None:
+        return _share(work, *share)
+    if place == 0:
+        writer.require_unleased(out)
     with locked(out) if place == 0 else contextlib.nullcontext():
         if place == 0:
-            manifest = writer.claim_folder(out, plan, versions=versions, extending=extending)
+            manifest = writer.claim_folder(out, plan, versions=work.versions, extending=extending)
         else:
             manifest = writer.await_claim(out, plan)
         if manifest is not None:
             return manifest
-        build = len(read_manifest(out).builds) if extending else 0
         rounds: list[Plan] = []
         following: Plan | None = plan
         while following is not None:
-            current = following
-            rounds.append(current)
-            missing = writer.missing_units(out, current)
-            done = current.total - sum(len(current.unit(index)) for index in missing)
-            on_status(Status(done, current.total, "images", "topping up" if len(rounds) > 1 else ""))
-            own = own_share(missing, place, places)
-            for index, images, tallies in make_units(
-                current, own, studio, paths, workers=workers if places == 1 else 1
-            ):
-                number = current.first_unit + index
-                writer.write_unit(out, number, images, tallies, studio.guide.vocabulary, build=build)
-                done += len(current.unit(index))
-                on_status(Status(done, current.total, "images"))
+            rounds.append(following)
+            _make_units(work, following, own_share(writer.missing_units(out, following), place, places))
             if places > 1:
-                writer.await_units(out, current)
+                writer.await_units(out, following)
             following = writer.next_round(out, rounds)
-        if place:
-            return writer.await_manifest(out, plan)
-        return writer.finish_archive(
-            out,
-            rounds,
-            vocabulary=studio.guide.vocabulary,
-            nuisances=studio.guide.nuisances,
-            size_px=studio.snapshot.settings.resolution,
-            weights={role: WeightsRecord(plan.weights[role], f"{role}.safetensors") for role in ROLES},
-            versions=versions,
-            terms=_terms(studio),
-        )
+        return writer.await_manifest(out, plan) if place else _finish(work, rounds)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What the processes that make an archive go by."""
+
+    out: Path
+    plan: Plan
+    studio: Studio
+    paths: tuple[Path, Path, Path]
+    workers: int
+    on_status: OnStatus
+    versions: Mapping[str, str]
+    extending: bool
+
+
+def _share(work: _Work, number: int, of: int) -> Manifest | None:
+    """The part of one of several processes, 1 to `of`, that may start and end at any time, on any machine."""
+    from xrarchive.units import own_share
+
+    with locked(work.out, wait_s=_CLAIM_S, clean=False):
+        manifest = writer.claim_folder(work.out, work.plan, versions=work.versions, extending=work.extending)
+    if manifest is not None:
+        return manifest
+    rounds = [work.plan]
+    while True:
+        current = rounds[-1]
+        own = own_share(writer.missing_units(work.out, current), number - 1, of)
+        for index in (*own, *(index for index in writer.missing_units(work.out, current) if index not in own)):
+            with leased(writer.unit_lease(work.out, current, index)) as free:
+                if free and index in writer.missing_units(work.out, current):
+                    _make_units(work, current, [index])
+        if writer.missing_units(work.out, current):
+            return None
+        with locked(work.out, wait_s=_CLAIM_S, clean=False):
+            if done := writer.finished(work.out, work.plan):
+                return done
+            following = writer.next_round(work.out, rounds)
+            if following is None:
+                return _finish(work, rounds)
+        rounds.append(following)
+
+
+def _make_units(work: _Work, current: Plan, own: Sequence[int]) -> None:
+    """Make units of one round and keep them."""
+    from xrarchive.units import make_units
+
+    build = len(read_manifest(work.out).builds) if work.extending else 0
+    missing = writer.missing_units(work.out, current)
+    done = current.total - sum(len(current.unit(index)) for index in missing)
+    work.on_status(Status(done, current.total, "images", "" if current is work.plan else "topping up"))
+    for index, images, tallies in make_units(current, own, work.studio, work.paths, workers=work.workers):
+        number, vocabulary = current.first_unit + index, work.studio.guide.vocabulary
+        writer.write_unit(work.out, number, images, tallies, vocabulary, build=build)
+        done += len(current.unit(index))
+        work.on_status(Status(done, current.total, "images"))
+
+
+def _finish(work: _Work, rounds: Sequence[Plan]) -> Manifest:
+    return writer.finish_archive(
+        work.out,
+        rounds,
+        vocabulary=work.studio.guide.vocabulary,
+        nuisances=work.studio.guide.nuisances,
+        size_px=work.studio.snapshot.settings.resolution,
+        weights={role: WeightsRecord(work.plan.weights[role], f"{role}.safetensors") for role in ROLES},
+        versions=work.versions,
+        terms=_terms(work.studio),
+    )
 
 
 def _require_judged(asked: Sequence[ImageRequest], judge: Classifier) -> None:

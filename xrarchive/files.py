@@ -140,10 +140,34 @@ def remove_leftovers(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def leased(path: Path) -> Iterator[bool]:
+    """Whether we may do the work that `path` stands for: False while another process does it.
+
+    The kernel frees the lease of a process that ends, however it ends: no clock and no heartbeat is asked.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def locked(folder: Path, *, wait_s: float = 0, clean: bool = True) -> Iterator[None]:
     """Hold `folder` for writing, creating it if needed; freed by the kernel if we are killed.
 
     The lock lives in `.lock` inside the folder, with the holder's process written in `.lock-holder`.
+
+    Args:
+        folder: To hold.
+        wait_s: How long to wait for another holder.
+        clean: Whether to remove what killed writers left; not while others write files there.
 
     Raises:
         LockedError: At once, if another process holds it, naming that process.
@@ -154,7 +178,7 @@ def locked(folder: Path) -> Iterator[None]:
         lock = filelock.FileLock(folder / ".lock")
         holder = folder / ".lock-holder"
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=wait_s)
         except filelock.Timeout as err:
             raise LockedError(
                 f"{folder} is in use by {_holder(holder)}.",
@@ -164,7 +188,8 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         with storage_errors(folder):
             holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
-        remove_leftovers(folder)
+        if clean:
+            remove_leftovers(folder)
         yield
     finally:
         with contextlib.suppress(OSError):

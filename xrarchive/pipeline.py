@@ -21,6 +21,7 @@ from xrarchive.archive.manifest import README_NAME, VALIDATION_NAME, Manifest, r
 from xrarchive.archive.merging import merge
 from xrarchive.archive.reader import CheckReport, Problem, check_archive, read_pixels, read_table
 from xrarchive.archive.schema import JUDGE_PREFIX, PROVENANCE
+from xrarchive.archive.sums import write_sums
 from xrarchive.building import ROLES, BuildReport, build, extend, weights_path
 from xrarchive.bundled import bundled_reference
 from xrarchive.errors import InputDataError
@@ -57,6 +58,7 @@ __all__ = [
     "import_weights",
     "import_xrv",
     "ingest",
+    "load",
     "log",
     "merge",
     "publish",
@@ -237,6 +239,7 @@ def validate(
         on_status=on_status,
     )
     write_json(archive_dir / VALIDATION_NAME, report)
+    write_sums(archive_dir, manifest)
     return report
 
 
@@ -255,6 +258,7 @@ def write_card(archive_dir: Path) -> Path:
         archive_dir / VALIDATION_NAME, what="validation", fix=f"Run `xrarchive validate {archive_dir}` first."
     )
     write_readme(archive_dir, manifest, render_dataset_card(manifest, report, archive_dir=archive_dir))
+    write_sums(archive_dir, manifest)
     return archive_dir / README_NAME
 
 
@@ -315,6 +319,15 @@ def show(archive_dir: Path, *, contact_sheet: Path | None = None) -> dict[str, A
     if contact_sheet is not None:
         _write_contact_sheet(archive_dir, manifest, contact_sheet)
     return {"archive": str(archive_dir), "manifest_sha256": manifest.sha256, **manifest.as_dict()}
+
+
+def load(
+    source: Path | str, *, config: str = "default", split: str | None = None, manifest_sha256: str | None = None
+) -> Any:
+    """Load an archive folder with `datasets`, verified; see `xrarchive.archive.loading.load_archive`."""
+    from xrarchive.archive.loading import load_archive
+
+    return load_archive(lambda name: Path(source) / name, config=config, split=split, manifest_sha256=manifest_sha256)
 
 
 def log(archive_dir: Path) -> dict[str, Any]:

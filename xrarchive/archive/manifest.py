@@ -23,6 +23,7 @@ README_NAME = "README.md"
 VALIDATION_NAME = "validation.json"
 RECEIPT_NAME = "publish-receipt.json"
 CHANGELOG_NAME = "CHANGELOG.md"
+SUMS_NAME = "SHA256SUMS"
 FORMAT = 2
 _SCHEMA = "xrarchive.manifest/"
 FIRST_VERSION = "1.0.0"

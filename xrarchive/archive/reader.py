@@ -24,18 +24,20 @@ from xrarchive.archive.manifest import (
     MANIFEST_NAME,
     README_NAME,
     RECEIPT_NAME,
+    SUMS_NAME,
     VALIDATION_NAME,
     Manifest,
     read_manifest,
 )
 from xrarchive.archive.readme import schema_of, yaml_problems
 from xrarchive.archive.schema import CONFIGS, DATA, PROVENANCE, hash_pixels
+from xrarchive.archive.sums import sums_problems
 from xrarchive.errors import DamageError
 from xrarchive.files import sha256_file
 from xrarchive.pixels import Pixels, decode_png
 from xrarchive.records import OnStatus, Status, ignore_status
 
-_KNOWN_FILES = (MANIFEST_NAME, README_NAME, VALIDATION_NAME, RECEIPT_NAME, CHANGELOG_NAME)
+_KNOWN_FILES = (MANIFEST_NAME, README_NAME, VALIDATION_NAME, RECEIPT_NAME, CHANGELOG_NAME, SUMS_NAME)
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def check_archive(
     """Compare an archive with its manifest.
 
     Always: every shard there, of its recorded size, with the exact schema and rows, none besides, ids unique and
-    joined, and README naming the same shards and labels.
+    joined, README naming the same shards and labels, and the small files as SHA256SUMS has them.
 
     Args:
         folder: Of the archive.
@@ -117,6 +119,7 @@ def check_archive(
         for path in find_surplus(folder, manifest)
     ]
     problems += [Problem("readme", README_NAME, message) for message in yaml_problems(folder, manifest)]
+    problems += [Problem("wrong-sum", path, message) for path, message in sums_problems(folder, manifest)]
     names = sorted(manifest.files)
     hashed = set(names[number - 1 :: of]) if read_data else set()
     problems += _shard_problems(folder, manifest, names, hashed, decode=decode, on_status=on_status)

@@ -47,8 +47,9 @@ from xrarchive.archive.schema import (
     write_shard,
 )
 from xrarchive.archive.splits import rows_of_split
-from xrarchive.errors import InputDataError, PlanChangedError, ShortfallError, StorageError
-from xrarchive.files import is_locked, read_json, sha256_file, write_json
+from xrarchive.archive.sums import write_sums
+from xrarchive.errors import InputDataError, LockedError, PlanChangedError, ShortfallError, StorageError
+from xrarchive.files import is_locked, leased, read_json, sha256_file, write_json
 from xrarchive.plan import Plan, plan_top_up
 from xrarchive.records import ImageRequest, SyntheticImage, Tally
 
@@ -114,6 +115,32 @@ def await_claim(folder: Path, plan: Plan, *, timeout_s: float = AWAIT_S) -> Mani
 
     _await(holds, f"{claim} of the first process", timeout_s)
     return read_manifest(folder) if _is_finished(folder, plan) else None
+
+
+def finished(folder: Path, plan: Plan) -> Manifest | None:
+    """The manifest, if the plan's images are in the archive."""
+    return read_manifest(folder) if _is_finished(folder, plan) else None
+
+
+def unit_lease(folder: Path, plan: Plan, index: int) -> Path:
+    """The file whose lock says that a unit is being made."""
+    return folder / WORK / f"unit-{plan.first_unit + index:05d}.lock"
+
+
+def require_unleased(folder: Path) -> None:
+    """Refuse to go on alone while processes that share the units are at work.
+
+    Raises:
+        LockedError: If one is.
+    """
+    for path in sorted((folder / WORK).glob("unit-*.lock")):
+        with leased(path) as free:
+            if not free:
+                raise LockedError(
+                    f"{folder} is in use: a process started with --units makes {path.stem}.",
+                    fix="Wait for it to end, or join in with --units yourself.",
+                    path=folder,
+                )
 
 
 def await_units(folder: Path, plan: Plan, *, timeout_s: float = AWAIT_S) -> None:
@@ -259,7 +286,7 @@ def record_file(path: Path) -> FileRecord:
 
 
 def commit(folder: Path, manifest: Manifest) -> Manifest:
-    """Make an archive what its new shards say: count and hash the rows, write README's YAML, then the manifest.
+    """Make an archive what its new shards say: count and hash the rows, write README, SHA256SUMS, then the manifest.
 
     From then on the change holds; shards that no longer belong to the archive go last.
     """
@@ -271,6 +298,7 @@ def commit(folder: Path, manifest: Manifest) -> Manifest:
         manifest, rows=sum(counts.values()), counts=dict(counts), content_sha256=hash_content(folder, manifest)
     )
     write_readme(folder, manifest)
+    write_sums(folder, manifest)
     write_manifest(folder, manifest)
     for path in find_surplus(folder, manifest):
         if is_shard(path.relative_to(folder).as_posix()):

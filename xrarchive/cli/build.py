@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from xrarchive.cli.options import FILE, FOLDER, example, json_option, names, set_option, weights_options
+from xrarchive.cli.options import FILE, FOLDER, example, json_option, names, set_option, units_option, weights_options
 from xrarchive.cli.output import Result, emit, say, table
 from xrarchive.cli.progress import progress
 from xrarchive.errors import EXIT_OK, EXIT_SHORTFALL
@@ -49,10 +49,12 @@ _STRICTNESS_HELP = "Share of real radiographs that reach a finding's bar.  [defa
 @click.option("--out", metavar="DIR", type=FOLDER, help="Folder of the archive.  [default: archive]")
 @click.option("--seed", metavar="N", type=click.IntRange(min=0), help="Same seed, same archive.  [default: 0]")
 @click.option("--workers", metavar="N", type=click.IntRange(min=1), help="Processes.  [default: one per processor]")
-@json_option("out, manifest_sha256, rows, counts, tallies, offered, shortfall")
+@units_option
+@json_option("out, manifest_sha256, rows, counts, tallies, offered, shortfall, unfinished")
 def build(
     as_json: bool,
     workers: int | None,
+    units: tuple[int, int] | None,
     assignments: tuple[tuple[str, object], ...],
     exclusive: bool | None,
     **flags: Any,
@@ -84,6 +86,7 @@ def build(
             seed=chosen.seed,
             search=search,
             workers=workers,
+            units=units,
             on_status=on_status,
         )
     if not first:
@@ -93,6 +96,9 @@ def build(
 
 
 def _show(result: Result) -> None:
+    if result["unfinished"]:
+        say(f"This share is done; others still make units of {result['out']}. Whoever ends last joins them.")
+        return
     columns = ["findings", "asked", "accepted", "starts", "median steps", "median travel", "missed by"]
     names = ("asked", "accepted", "starts", "median_steps", "median_travel_deg", "missed_by")
     table(columns, [(" + ".join(t["findings"]), *(t[name] for name in names)) for t in result["tallies"]])

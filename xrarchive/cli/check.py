@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import click
 
-from xrarchive.cli.options import FILE, FOLDER, example, json_option
+from xrarchive.cli.options import FILE, FOLDER, example, json_option, part
 from xrarchive.cli.output import Result, emit, say
 from xrarchive.cli.progress import progress
 from xrarchive.errors import EXIT_OK, DamageError
 from xrarchive.settings import load_project
-
-
-def part(text: str) -> tuple[int, int]:
-    """Option type: ``i/n``, the i-th of n parts."""
-    found = re.fullmatch(r"(\d+)/(\d+)", text)
-    if not found or not 1 <= int(found[1]) <= int(found[2]):
-        raise click.BadParameter(f"{text!r} is no part; expected i/n with 1 <= i <= n, such as 1/7.")
-    return int(found[1]), int(found[2])
 
 
 @click.command(epilog=example("xrarchive check archive --read-data", "xrarchive check archive --regenerate 10"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from xrarchive.cli.options import FILE, FOLDER, example, json_option, names, weights_options
+from xrarchive.cli.options import FILE, FOLDER, example, json_option, names, units_option, weights_options
 from xrarchive.cli.output import Result, emit, say, table
 from xrarchive.cli.progress import progress
 from xrarchive.errors import EXIT_OK, EXIT_SHORTFALL
@@ -42,7 +42,8 @@ def _show_log(result: Result) -> None:
 @click.option("--requests", metavar="FILE", type=FILE, help="CSV of finding sets and totals, instead.")
 @weights_options("generator", "guide", "judge")
 @click.option("--workers", metavar="N", type=click.IntRange(min=1), help="Processes.  [default: one per processor]")
-@json_option("out, manifest_sha256, rows, counts, tallies, shortfall")
+@units_option
+@json_option("out, manifest_sha256, rows, counts, tallies, shortfall, unfinished")
 def extend(
     as_json: bool,
     archive: Path | None,
@@ -52,6 +53,7 @@ def extend(
     guide: Path | None,
     judge: Path | None,
     workers: int | None,
+    units: tuple[int, int] | None,
 ) -> int:
     """Add images, in new shards: what is there stays as it is, byte for byte.
 
@@ -70,6 +72,7 @@ def extend(
             guide=guide,
             judge=judge,
             workers=workers,
+            units=units,
             on_status=on_status,
         )
     emit("extend", report, _show_extended, as_json=as_json, shortfall=report.shortfall)
@@ -77,6 +80,9 @@ def extend(
 
 
 def _show_extended(result: Result) -> None:
+    if result["unfinished"]:
+        say(f"This share is done; others still make units of {result['out']}. Whoever ends last joins them.")
+        return
     added = sum(tally["accepted"] for tally in result["tallies"])
     say(f"{added:,} images added, {result['rows']:,} in {result['out']}" if added else "There was enough already.")
     if result["shortfall"]:
@@ -91,7 +97,7 @@ def _show_extended(result: Result) -> None:
     )
 )
 @_ARCHIVE
-@click.option("--ids", metavar="A,B,…", type=names, default=(), help="Images to withdraw.")
+@click.option("--ids", metavar="A,B,…", type=names, help="Images to withdraw.")
 @click.option("--where", metavar="EXPR", help="Withdraw all that fit, as in pandas.DataFrame.query.")
 @click.option("--reason", metavar="TEXT", required=True, help="Why; kept in the manifest.")
 @click.option("--date", metavar="YYYY-MM-DD", type=click.DateTime(["%Y-%m-%d"]), help="[default: today, UTC]")
@@ -99,7 +105,7 @@ def _show_extended(result: Result) -> None:
 def withdraw(
     as_json: bool,
     archive: Path | None,
-    ids: tuple[str, ...],
+    ids: tuple[str, ...] | None,
     where: str | None,
     reason: str,
     date: datetime.datetime | None,
@@ -115,7 +121,7 @@ def withdraw(
     if not reason.strip():
         raise click.UsageError("--reason is empty.")
     day = (date or datetime.datetime.now(datetime.UTC)).date().isoformat()
-    report = pipeline.withdraw(_folder(archive), ids=ids, where=where, reason=reason, date=day)
+    report = pipeline.withdraw(_folder(archive), ids=ids or (), where=where, reason=reason, date=day)
     emit("withdraw", report, _show_withdrawn, as_json=as_json)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +24,14 @@ def names(text: str) -> tuple[str, ...]:
     if not all(found):
         raise click.BadParameter(f"{text!r} holds an empty name; expected names separated by commas.")
     return found
+
+
+def part(text: str) -> tuple[int, int]:
+    """Option type: ``i/n``, the i-th of n parts."""
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise click.BadParameter(f"{text!r} is no part; expected i/n with 1 <= i <= n, such as 1/7.")
+    return int(found[1]), int(found[2])
 
 
 def assignment(text: str) -> tuple[str, object]:
@@ -56,6 +65,12 @@ def weights_options(*roles: str) -> Callable[[AnyFunction], AnyFunction]:
         return function
 
     return add
+
+
+def units_option(function: AnyFunction) -> AnyFunction:
+    """``--units I/N``, for job arrays."""
+    text = "Make the I-th of N shares, then help; whoever ends last joins them."
+    return click.option("--units", metavar="I/N", type=part, help=text)(function)
 
 
 def example(*commands: str) -> str:
