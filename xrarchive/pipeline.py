@@ -318,7 +318,12 @@ def show(archive_dir: Path, *, contact_sheet: Path | None = None) -> dict[str, A
     manifest = read_manifest(archive_dir)
     if contact_sheet is not None:
         _write_contact_sheet(archive_dir, manifest, contact_sheet)
-    return {"archive": str(archive_dir), "manifest_sha256": manifest.sha256, **manifest.as_dict()}
+    return {
+        "archive": str(archive_dir),
+        "version": manifest.version,
+        "manifest_sha256": manifest.sha256,
+        **manifest.as_dict(),
+    }
 
 
 def load(
