@@ -31,6 +31,7 @@ from xrarchive.radiographs import RadiographSet, ingest, open_set
 from xrarchive.records import OnStatus, ignore_status
 
 if TYPE_CHECKING:
+    from xrarchive.archive.diffing import ArchiveDiff
     from xrarchive.archive.exporting import ArchiveExport, Format
     from xrarchive.classifier.classifier import Classifier
     from xrarchive.classifier.settings import ClassifierSettings, Role
@@ -51,6 +52,7 @@ __all__ = [
     "BuildReport",
     "build",
     "check",
+    "diff",
     "export_archive",
     "export_weights",
     "extend",
@@ -480,6 +482,25 @@ def export_archive(archive_dir: Path, out: Path, *, to: Format, on_status: OnSta
     from xrarchive.archive import exporting
 
     return exporting.export_archive(archive_dir, out, to=to, on_status=on_status)
+
+
+def diff(a: str | Path, b: str | Path, *, changelog: Path | None = None) -> ArchiveDiff:
+    """Compare two archives; see `xrarchive.archive.diffing.diff_archives`.
+
+    Args:
+        a: Folder, or ``owner/name@revision`` on the Hub.
+        b: As `a`.
+        changelog: File that gets the entry of `b`'s version on top.
+    """
+    from xrarchive.archive.changelog import write_entry
+    from xrarchive.archive.diffing import diff_archives
+    from xrarchive.hub.fetching import open_source
+
+    with open_source(a) as first, open_source(b) as second:
+        found = diff_archives(first, second)
+    if changelog is not None:
+        write_entry(changelog, found)
+    return found
 
 
 def _columns(manifest: Manifest) -> list[str]:

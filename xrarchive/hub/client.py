@@ -23,6 +23,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from xrarchive.errors import AccessError, DamageError, RemoteError, StorageError, XrArchiveError
@@ -69,7 +70,7 @@ class RemoteFile:
 
 
 class HubClient:
-    """The few calls publishing needs. Get one from `open_hub`."""
+    """The few calls publishing and reading need. Get one from `open_hub`. The token "" is none."""
 
     def __init__(self, *, endpoint: str, token: str, sleep: Callable[[float], None]) -> None:
         from huggingface_hub import HfApi
@@ -77,7 +78,7 @@ class HubClient:
         self.endpoint = endpoint
         self._token = token
         self._sleep = sleep
-        self._api = HfApi(endpoint=endpoint, token=token, library_name="xrarchive")
+        self._api = HfApi(endpoint=endpoint, token=token or False, library_name="xrarchive")
 
     def user(self) -> str:
         """Name of the token's owner; shows that the token works."""
@@ -92,7 +93,7 @@ class HubClient:
 
     def head(self, content: RepoContent) -> str:
         """Commit the main branch stands at."""
-        return self._resolve(content, None)
+        return self.commit_of(content, None)
 
     def tagged_commit(self, content: RepoContent, tag: str) -> str | None:
         """Commit a user of `tag` gets, None if there is no such tag."""
@@ -100,9 +101,10 @@ class HubClient:
             f"Reading the tags of {content.repo}",
             lambda: self._api.list_repo_refs(content.repo, repo_type=content.kind),
         )
-        return self._resolve(content, tag) if tag in {ref.name for ref in refs.tags} else None
+        return self.commit_of(content, tag) if tag in {ref.name for ref in refs.tags} else None
 
-    def _resolve(self, content: RepoContent, revision: str | None) -> str:
+    def commit_of(self, content: RepoContent, revision: str | None) -> str:
+        """Commit a branch or tag stands at; None = main."""
         doing = f"Reading {content.repo} at {revision or 'main'}"
         info = self.call(doing, lambda: self._api.repo_info(content.repo, repo_type=content.kind, revision=revision))
         if info.sha is None:
@@ -124,6 +126,22 @@ class HubClient:
             for entry in entries
             if isinstance(entry, RepoFile)
         }
+
+    def download(self, content: RepoContent, path: str, commit: str) -> Path:
+        """A local copy of one file at a commit, from the client library's cache if it is there."""
+        from huggingface_hub.errors import LocalEntryNotFoundError
+
+        def get() -> Path:
+            try:
+                return Path(
+                    self._api.hf_hub_download(
+                        content.repo, path, repo_type=content.kind, revision=commit, dry_run=False
+                    )
+                )
+            except LocalEntryNotFoundError as err:  # how the library puts every fault of the network
+                raise err.__cause__ or err from err
+
+        return self.call(f"Downloading {path} of {content.repo} at {commit[:12]}", get)
 
     def upload(self, content: RepoContent, item: Upload) -> CommitOperationAdd:
         """Send one file ahead of its commit, where it stays invisible. Sending what the Hub has costs next to nothing.
@@ -217,30 +235,35 @@ class HubClient:
 
 
 @contextlib.contextmanager
-def open_hub(*, token: str | None = None, sleep: Callable[[float], None] = time.sleep) -> Iterator[HubClient]:
+def open_hub(
+    *, token: str | None = None, reading: bool = False, sleep: Callable[[float], None] = time.sleep
+) -> Iterator[HubClient]:
     """A client for ``HF_ENDPOINT`` (the Hugging Face Hub unless set), with time limits and no progress bars of its own.
 
     The client library's settings are put back on leaving; a session that has time limits already keeps them.
 
     Args:
         token: None takes ``HF_TOKEN`` or the one stored by ``hf auth login``.
+        reading: Whether to go without a token if there is none: public repositories ask for none.
         sleep: Called with seconds between tries.
 
     Raises:
-        AccessError: If there is no token, or it holds characters no token has.
+        AccessError: If there is no token and one is needed, or it holds characters no token has.
     """
     from huggingface_hub import constants
 
     endpoint = (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
-    client = HubClient(endpoint=endpoint, token=_require_token(token, endpoint), sleep=sleep)
+    client = HubClient(endpoint=endpoint, token=_find_token(token, endpoint, reading=reading), sleep=sleep)
     with _quiet_progress_bars(), _restored_time_limits():
         yield client
 
 
-def _require_token(token: str | None, endpoint: str) -> str:
+def _find_token(token: str | None, endpoint: str, *, reading: bool) -> str:
     from huggingface_hub import get_token
 
     found = (token if token is not None else get_token() or "").strip()
+    if not found and reading:
+        return ""
     if not found:
         raise AccessError(
             f"There is no token for {endpoint}.",
@@ -337,7 +360,7 @@ def _describe(err: Exception) -> str:
 
 
 def _redact(text: str, token: str) -> str:
-    return _TOKEN_PATTERN.sub("hf_…", text.replace(token, "hf_…"))
+    return _TOKEN_PATTERN.sub("hf_…", text.replace(token, "hf_…") if token else text)
 
 
 def _may_pass(err: Exception, status: int | None) -> bool:
