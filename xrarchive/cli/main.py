@@ -15,6 +15,7 @@ import click
 from xrarchive.cli.build import build
 from xrarchive.cli.card import card
 from xrarchive.cli.check import check
+from xrarchive.cli.diff import diff
 from xrarchive.cli.doctor import doctor
 from xrarchive.cli.export import export
 from xrarchive.cli.failures import Terminated, show_failure
@@ -30,7 +31,7 @@ from xrarchive.cli.validate import validate
 from xrarchive.cli.weights import weights
 
 _PIPELINE = (ingest, train, build, validate, card, publish)
-_ARCHIVE = (show, check, log, extend, withdraw, split, merge, export, gc)
+_ARCHIVE = (show, check, log, extend, withdraw, split, diff, merge, export, gc)
 COMMANDS = (*_PIPELINE, *_ARCHIVE, status, weights, doctor, init)
 
 
