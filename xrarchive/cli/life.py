@@ -133,9 +133,13 @@ def _show_withdrawn(result: Result) -> None:
 
 @click.command(epilog=example("xrarchive split archive --train .8 --validation .1 --test .1"))
 @_ARCHIVE
-@click.option("--train", metavar="SHARE", type=click.FloatRange(0, 1), default=0.8, show_default=True)
-@click.option("--validation", metavar="SHARE", type=click.FloatRange(0, 1), default=0.1, show_default=True)
-@click.option("--test", metavar="SHARE", type=click.FloatRange(0, 1), default=0.1, show_default=True)
+@click.option("--train", metavar="SHARE", type=click.FloatRange(0, 1), default=0.8, show_default=True, help="For training.")
+@click.option(
+    "--validation", metavar="SHARE", type=click.FloatRange(0, 1), default=0.1, show_default=True, help="For choosing."
+)
+@click.option(
+    "--test", metavar="SHARE", type=click.FloatRange(0, 1), default=0.1, show_default=True, help="For the last word."
+)
 @json_option("version, manifest_sha256, rows, rewritten (shards)")
 def split(as_json: bool, archive: Path | None, train: float, validation: float, test: float) -> None:
     """Deal the images to train, validation and test, by a hash of their ids; extensions follow the same rule."""
