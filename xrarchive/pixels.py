@@ -110,7 +110,7 @@ def encode_png(pixels: AnyPixels, *, text: Mapping[str, str] | None = None) -> b
 
     Source: Portable Network Graphics Specification (Third Edition), sections 9.2, 9.4, 11.2, 11.3.
     """
-    if (pixels.dtype, pixels.ndim) not in _PNG_KINDS:
+    if (pixels.dtype, pixels.ndim) not in _PNG_KINDS or pixels.shape[2:] not in {(), (3,)} or not pixels.size:
         raise ValueError(
             f"pixels must be uint8 or uint16 [H, W], or uint8 [H, W, 3], got {pixels.dtype} {pixels.shape}"
         )
