@@ -31,6 +31,7 @@ from xrarchive.archive.manifest import (
     index_of,
     is_shard,
     read_manifest,
+    require_current,
     write_manifest,
 )
 from xrarchive.archive.reader import find_surplus
@@ -49,7 +50,7 @@ from xrarchive.archive.schema import (
 from xrarchive.archive.splits import rows_of_split
 from xrarchive.archive.sums import write_sums
 from xrarchive.errors import InputDataError, LockedError, PlanChangedError, ShortfallError, StorageError
-from xrarchive.files import is_locked, leased, read_json, sha256_file, write_json
+from xrarchive.files import dump_json, is_locked, leased, read_json, sha256_bytes, sha256_file, write_json
 from xrarchive.plan import Plan, plan_top_up
 from xrarchive.records import ImageRequest, SyntheticImage, Tally
 
@@ -72,15 +73,16 @@ def claim_folder(
 
     Raises:
         PlanChangedError: If the folder holds an archive, finished or begun, of another plan or other versions.
-        InputDataError: If the folder holds something that is no archive.
+        InputDataError: If the folder holds something that is no archive, or an archive of format 1.
     """
     claim = folder / WORK / "plan.json"
     wanted = _plain({**plan.as_dict(), "versions": dict(versions or {})})
     if (folder / MANIFEST_NAME).exists():
         manifest = read_manifest(folder)
+        require_current(folder, manifest)
+        if _is_joined(claim, manifest):  # left if we were killed after the manifest was written
+            shutil.rmtree(folder / WORK, ignore_errors=True)
         if any(build.plan_sha256 == plan.sha256 for build in manifest.builds):
-            if _is_claim(claim, plan):  # left if we were killed after the manifest was written
-                shutil.rmtree(folder / WORK, ignore_errors=True)
             return manifest
         if not extending:
             raise _changed(folder, "a finished archive", _plan_of(manifest.builds[0]), _comparable(wanted))
@@ -307,10 +309,18 @@ def commit(folder: Path, manifest: Manifest) -> Manifest:
 
 
 def _is_claim(path: Path, plan: Plan) -> bool:
-    if not path.exists():
-        return False
+    return path.exists() and _claimed(path) == plan.sha256
+
+
+def _is_joined(claim: Path, manifest: Manifest) -> bool:
+    """Whether the work folder is of a build the manifest names; while it is removed, the claim may go first."""
+    return not claim.exists() or _claimed(claim) in {build.plan_sha256 for build in manifest.builds}
+
+
+def _claimed(path: Path) -> str:
+    """The sha256 of the plan in a claim."""
     claim = read_json(path, what="plan", fix=f"Remove {path.parent}.")
-    return bool({name: value for name, value in claim.items() if name != "versions"} == _plain(plan.as_dict()))
+    return sha256_bytes(dump_json({name: value for name, value in claim.items() if name != "versions"}))
 
 
 def _is_finished(folder: Path, plan: Plan) -> bool:
@@ -433,7 +443,7 @@ def _changed(folder: Path, what: str, before: Mapping[str, object], after: Mappi
         f"{key}: {before[key]} there, {after[key]} now" for key in after if key in before and before[key] != after[key]
     ]
     return PlanChangedError(
-        f"{folder} holds {what} of another plan: {'; '.join(changes)}.",
+        f"{folder} holds {what} of another plan: {'; '.join(changes) or 'of another version of xrarchive'}.",
         fix="Give the same arguments to continue it, or another --out for a new archive.",
         path=folder,
     )
