@@ -7,6 +7,7 @@ The only module on both sides of the waist; torch is imported inside the functio
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -340,13 +341,12 @@ def load(
 def log(archive_dir: Path) -> dict[str, Any]:
     """The life of an archive: `history` (version, change, rows added and removed, reason, date) and `withdrawn`."""
     manifest = read_manifest(archive_dir)
-    whole = manifest.as_dict()
     return {
         "archive": str(archive_dir),
         "version": manifest.version,
         "manifest_sha256": manifest.sha256,
-        "history": whole["history"],
-        "withdrawn": whole["withdrawn"],
+        "history": [dataclasses.asdict(change) for change in manifest.history],
+        "withdrawn": [dataclasses.asdict(item) for item in manifest.withdrawn],
     }
 
 

@@ -141,8 +141,11 @@ class Manifest:
         """The JSON form. `checksum` is the sha256 of all the rest: it gives a flipped bit in this very file away."""
         content = {"schema": f"{_SCHEMA}{self.format}", **dataclasses.asdict(self)}
         del content["format"]
-        # Order counts, and the keys of a JSON object are sorted when it is written.
-        content["splits"] = list(self.splits.items())
+        if self.format == 1:
+            content = _as_format_1(content)
+        else:
+            # Order counts, and the keys of a JSON object are sorted when it is written.
+            content["splits"] = list(self.splits.items())
         return {**content, "checksum": sha256_bytes(dump_json(content))}
 
     @property
@@ -291,6 +294,13 @@ def _from_dict(value: dict[str, Any]) -> Manifest:
         if split_of(path) not in manifest.splits:
             raise ValueError(f"{path} belongs to no split")
     return manifest
+
+
+def _as_format_1(content: dict[str, Any]) -> dict[str, Any]:
+    """What a manifest of format 1 held, so that its sha256 is still that of its bytes."""
+    kept = {name: content[name] for name in ("schema", "findings", "nuisances", "size_px", "rows", "counts", "files")}
+    (build,) = content["builds"]
+    return {**kept, **{name: value for name, value in build.items() if name != "units"}}
 
 
 def _from_format_1(value: dict[str, Any]) -> Manifest:
