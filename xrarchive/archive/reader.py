@@ -79,10 +79,10 @@ def read_table(folder: Path, columns: Sequence[str] | None = None, config: str =
 
 
 def read_pixels(folder: Path, rows: Sequence[int] | npt.NDArray[np.int64] | None = None) -> Pixels:
-    """Images as uint8 [N, H, W]: all in row order, or those in `rows`."""
-    images = read_table(folder, ["image"])["image"]
+    """Images as uint8 [N, H, W], or of the archive's own mode: all in row order, or those in `rows`."""
+    mode, images = read_manifest(folder).mode, read_table(folder, ["image"])["image"]
     chosen = images if rows is None else images.take(rows)
-    return np.stack([decode_png(value["bytes"]) for value in chosen.to_pylist()])
+    return np.stack([decode_png(value["bytes"], mode) for value in chosen.to_pylist()])
 
 
 def check_archive(
