@@ -33,10 +33,10 @@ from bench_latents_labels import Scored, build_archive, draw_images, measure_div
 from bench_latents_speed import make_tasks, pool_outputs, time_task
 from bench_latents_utility import measure_utility
 
+from xrarchive.building import weights_path
 from xrarchive.classifier.offering import list_offerings
 from xrarchive.files import sha256_file, write_json
 from xrarchive.gan.devices import computes_bfloat16
-from xrarchive.pipeline import weights_path
 from xrarchive.plan import SearchSettings
 from xrarchive.radiographs import RadiographSet, ingest, open_set
 from xrarchive.synthesis import Studio, open_studio

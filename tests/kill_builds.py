@@ -86,7 +86,7 @@ def kill_or_wait(child: int, out: Path, rng: random.Random) -> bool:
 def state(out: Path) -> str:
     """What a kill left: `nothing`, `units N`, or a `finished` archive, which must then be sound."""
     if (out / "manifest.json").exists():
-        assert check_archive(out, read_data=True).problems == ()
+        assert check_archive(out, read_data=True, decode=True).problems == ()
         return "finished"
     return f"units {len(list(out.glob('.work/unit-*.json')))}" if out.exists() else "nothing"
 

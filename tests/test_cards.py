@@ -136,7 +136,7 @@ def test_it_names_weights_manifest_and_versions(card, manifest):
     for record in manifest.weights.values():
         assert record.sha256 in card
     assert manifest.sha256 in card
-    assert f"torch {manifest.versions['torch']}" in card
+    assert f"torch {manifest.builds[0].versions['torch']}" in card
 
 
 @pytest.mark.parametrize(
@@ -165,10 +165,14 @@ def test_a_validation_of_other_bytes_closes_the_gate(manifest, report):
         assert caught.value.fix == "Run `xrarchive validate chests` again."
 
 
+def with_terms(manifest, terms):
+    return dataclasses.replace(manifest, builds=(dataclasses.replace(manifest.builds[0], terms=terms),))
+
+
 def test_terms_are_carried(manifest, report, archive, metas, model_card):
     assert "carry no recorded terms" in render_dataset_card(manifest, report, archive_dir=archive)
     assert "carry no recorded terms" in model_card
-    nih = dataclasses.replace(manifest, terms=("mednist", "nih-chestxray14"))
+    nih = with_terms(manifest, ("mednist", "nih-chestxray14"))
     text = render_dataset_card(nih, report | {"manifest_sha256": nih.sha256}, archive_dir=archive)
     metas = metas | {"generator": metas["generator"] | {"terms": ["mednist"]}}
     for found in (text, render_model_card(**metas, dataset=None)):
@@ -177,7 +181,7 @@ def test_terms_are_carried(manifest, report, archive, metas, model_card):
     assert "ChestX-ray8" in text
     assert readme_head(nih)["license"] == "cc-by-sa-4.0"
     with pytest.raises(SettingsError, match="Unknown terms"):
-        readme_head(dataclasses.replace(manifest, terms=("mine",)))
+        readme_head(with_terms(manifest, ("mine",)))
 
 
 def test_the_model_card_lists_every_finding_with_its_figures(model_card, metas):
@@ -259,8 +263,9 @@ def test_the_model_card_goes_beyond_auroc(metas, model_card):
 
 
 def rendered(manifest, report, *, settings=None, **changes):
-    """The card of an archive that differs in some fields of its manifest, and has this report."""
-    changed = dataclasses.replace(manifest, settings=manifest.settings | (settings or {}), **changes)
+    """The card of an archive that differs in some fields of its manifest's only build, and has this report."""
+    build = dataclasses.replace(manifest.builds[0], settings=manifest.settings | (settings or {}), **changes)
+    changed = dataclasses.replace(manifest, builds=(build,))
     return render_dataset_card(changed, report | {"manifest_sha256": changed.sha256}, archive_dir=Path("chests"))
 
 

@@ -13,6 +13,7 @@ from xrarchive.plan import (
     PlannedImage,
     SearchSettings,
     make_exclusive,
+    plan_top_up,
     read_requests,
     requests_like_real,
     requests_per_class,
@@ -93,7 +94,7 @@ PLAN = make_plan(3, 2)
 CHANGED = {
     "strictness": 0.1, "natural": True, "targets": False, "match": ("view",), "tolerance": 0.5,
     "judge_filter": True, "steps": 3,
-    "attempts": 2, "step_deg": 4.0, "travel_deg": 30.0, "margin": 0.25, "shift": 0.0, "gain": 0.0, "realism": 0.1,
+    "attempts": 2, "top_ups": 1, "step_deg": 4.0, "travel_deg": 30.0, "margin": 0.25, "shift": 0.0, "gain": 0.0, "realism": 0.1,
     "screen": 3, "slots": 8, "unit_images": 5, "dtype": "float32", "threads": 2,
 }  # fmt: skip
 OTHERS = {
@@ -101,6 +102,8 @@ OTHERS = {
     "order": dataclasses.replace(PLAN, requests=PLAN.requests[::-1]),
     "absent": dataclasses.replace(PLAN, requests=(dataclasses.replace(PLAN.requests[0], absent=("Edema",)),)),
     "seed": dataclasses.replace(PLAN, seed=4),
+    "start": dataclasses.replace(PLAN, requests=(dataclasses.replace(PLAN.requests[0], start=3), PLAN.requests[1])),
+    "first unit": dataclasses.replace(PLAN, first_unit=1),
     **{role: dataclasses.replace(PLAN, weights=WEIGHTS | {role: "0" * 64}) for role in WEIGHTS},
     **{name: make_plan(3, 2, **{name: value}) for name, value in CHANGED.items()},
 }
@@ -120,6 +123,65 @@ def test_every_setting_of_the_search_is_part_of_the_plan() -> None:
 def test_the_resume_token_of_equal_plans_is_equal() -> None:
     weights = dict(reversed(WEIGHTS.items()))
     assert dataclasses.replace(PLAN, weights=weights).sha256 == PLAN.sha256 == make_plan(3, 2).sha256
+
+
+ROUNDS = st.lists(
+    st.integers(1, 40).flatmap(lambda count: st.tuples(st.just(count), st.integers(0, count))), min_size=1, max_size=4
+)
+
+
+@given(ROUNDS, st.integers(1, 20))
+def test_a_top_up_asks_for_what_is_missing_under_new_numbers_and_from_new_draws(
+    made: list[tuple[int, int]], unit_images: int
+) -> None:
+    plan = make_plan(*(count for count, _ in made), unit_images=unit_images)
+    following = plan_top_up(plan, [got for _, got in made])
+    missing = {
+        name: count - got
+        for name, (count, got) in zip(VOCABULARY, made, strict=False)
+        if got < count and (got or count < 8)
+    }
+    if not missing:
+        assert following is None
+        return
+    assert following is not None
+    assert {request.findings[0]: request.count for request in following.requests} == missing
+    before, after = images_of(plan), images_of(following)
+    for field in ("image_id", "seed"):
+        names = [getattr(image, field) for image in (*before, *after)]
+        assert len(set(names)) == len(names)
+    units = [round_.unit_seed(index) for round_ in (plan, following) for index in range(round_.units)]
+    assert len(set(units)) == len(units)
+    assert following.first_unit == plan.units
+    assert (following.seed, following.search, following.weights) == (plan.seed, plan.search, plan.weights)
+
+
+def test_numbers_never_come_again_however_many_rounds() -> None:
+    """Half of each round is reached; numbers of what was not stay unused."""
+    plan: Plan | None = make_plan(20, 9, unit_images=8)
+    names: list[str] = []
+    while plan is not None:
+        names += [image.image_id for image in images_of(plan)]
+        plan = plan_top_up(plan, [(request.count + 1) // 2 for request in plan.requests])
+    assert len(set(names)) == len(names) == 20 + 10 + 5 + 2 + 1 + 9 + 4 + 2 + 1
+    assert names[-1].startswith("s3-") and max(names) == "s3-No_Finding-000037"
+
+
+@pytest.mark.parametrize(
+    ("counts", "accepted", "wanted"),
+    [
+        ((5, 5), (5, 5), None),
+        ((8,), (0,), None),  # eight tried and none reached: hopeless
+        ((7,), (0,), (7,)),  # too few to tell
+        ((100,), (1,), (99,)),
+        ((8, 3), (0, 2), (1,)),
+    ],
+)
+def test_what_is_done_or_hopeless_is_not_tried_again(
+    counts: tuple[int, ...], accepted: tuple[int, ...], wanted: tuple[int, ...] | None
+) -> None:
+    following = plan_top_up(make_plan(*counts), accepted)
+    assert (following and tuple(request.count for request in following.requests)) == wanted
 
 
 def test_requests_per_class_ask_for_each_finding_alone() -> None:

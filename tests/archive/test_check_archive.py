@@ -5,24 +5,29 @@ import random
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from made_archive import make_archive
 
-from xrarchive.archive.manifest import MANIFEST_NAME, FileRecord, read_manifest, write_manifest
+from xrarchive.archive.manifest import MANIFEST_NAME, SUMS_NAME, FileRecord, Manifest, read_manifest, write_manifest
 from xrarchive.archive.reader import check_archive, read_table
 from xrarchive.archive.readme import README_NAME, write_readme, yaml_problems
 from xrarchive.archive.schema import write_shard
+from xrarchive.archive.sums import write_sums
 from xrarchive.errors import DamageError, InputDataError
 from xrarchive.files import sha256_file
+from xrarchive.pixels import decode_png, encode_png
 
 FIRST, SECOND = "data/train-00000.parquet", "data/train-00001.parquet"
 ORIGINS = "provenance/train-00001.parquet"
 
 
-def problems(archive, *, read_data=True):
-    return {(problem.id, problem.path) for problem in check_archive(archive, read_data=read_data).problems}
+def problems(archive, *, read_data=True, decode=False):
+    found = check_archive(archive, read_data=read_data, decode=decode).problems
+    return {(problem.id, problem.path) for problem in found}
 
 
 def flip(path: Path, position: int, bit: int = 0) -> None:
@@ -38,7 +43,12 @@ def replace_shard(archive: Path, name: str, table: pa.Table) -> None:
     rows = write_shard(archive / name, [table], table.schema)
     manifest = read_manifest(archive)
     record = FileRecord(sha256_file(archive / name), (archive / name).stat().st_size, rows)
-    write_manifest(archive, dataclasses.replace(manifest, files={**manifest.files, name: record}))
+    rewrite_manifest(archive, dataclasses.replace(manifest, files={**manifest.files, name: record}))
+
+
+def rewrite_manifest(archive: Path, manifest: Manifest) -> None:
+    write_manifest(archive, manifest)
+    write_sums(archive, manifest)
 
 
 def with_image(archive: Path, data: bytes) -> pa.Table:
@@ -52,6 +62,7 @@ def with_image(archive: Path, data: bytes) -> pa.Table:
 def test_a_sound_archive_has_no_problem(archive, read_data):
     (archive / ".lock").touch()
     (archive / "validation.json").write_text("{}")
+    write_sums(archive, read_manifest(archive))
     seen = []
     report = check_archive(archive, read_data=read_data, on_status=seen.append)
     assert report.problems == ()
@@ -123,6 +134,21 @@ def readme_with_other_licence(archive):
     edit_readme(archive, "license: other", "license: mit")
 
 
+def other_validation(archive):
+    (archive / "validation.json").write_text("{}")
+    write_sums(archive, read_manifest(archive))
+    (archive / "validation.json").write_text("[]")
+
+
+def sums_lack_a_line(archive):
+    path = archive / SUMS_NAME
+    path.write_text("".join(line for line in path.read_text().splitlines(True) if SECOND not in line))
+
+
+def sums_are_nonsense(archive):
+    (archive / SUMS_NAME).write_text("hello\n")
+
+
 def edit_readme(archive, before, after):
     path = archive / README_NAME
     assert before in path.read_text()
@@ -140,7 +166,7 @@ def fewer_rows(archive):
     replace_shard(archive, FIRST, table.slice(1))
     manifest = read_manifest(archive)
     record = dataclasses.replace(manifest.files[FIRST], rows=table.num_rows)
-    write_manifest(archive, dataclasses.replace(manifest, files={**manifest.files, FIRST: record}))
+    rewrite_manifest(archive, dataclasses.replace(manifest, files={**manifest.files, FIRST: record}))
 
 
 def other_order(archive):
@@ -167,46 +193,70 @@ def truncated_png(archive):
 
 
 def small_png(archive):
-    from xrarchive.pixels import decode_png, encode_png
-
     good = decode_png(pq.read_table(archive / FIRST)["image"][2].as_py()["bytes"])
     replace_shard(archive, FIRST, with_image(archive, encode_png(good[:8, :8])))
 
 
-# What was done, the problem it must be, and whether reading the data is needed to find it.
+def coloured_png(archive):
+    replace_shard(archive, FIRST, with_image(archive, encode_png(np.zeros((12, 12, 3), np.uint8))))
+
+
+def other_pixel(archive):
+    """A whole PNG of the right size, one grey level off in one place."""
+    pixels = decode_png(pq.read_table(archive / FIRST)["image"][2].as_py()["bytes"]).copy()
+    pixels[3, 4] ^= 1
+    replace_shard(archive, FIRST, with_image(archive, encode_png(pixels)))
+
+
+def other_label(archive):
+    table = pq.read_table(archive / FIRST)
+    labels = table["label"].to_pylist()
+    position = table.column_names.index("label")
+    other = pa.array([(labels[0] + 1) % 4, *labels[1:]], pa.int64())
+    replace_shard(archive, FIRST, table.set_column(position, table.schema.field("label"), other))
+
+
+# What was done, the problem it must be, and whether images must be decoded to find it.
+OTHER_README = {("readme", README_NAME), ("wrong-sum", README_NAME)}
 TABLE = [
-    (no_shard, ("missing-file", SECOND), False),
-    (folder_for_shard, ("missing-file", SECOND), False),
-    (truncated, ("wrong-size", FIRST), False),
-    (empty, ("wrong-size", FIRST), False),
-    (same_size_nonsense, ("unreadable", FIRST), False),
-    (extra_shard, ("surplus-file", "data/train-00002.parquet"), False),
-    (extra_file, ("surplus-file", "notes.txt"), False),
-    (no_readme, ("readme", README_NAME), False),
-    (readme_without_head, ("readme", README_NAME), False),
-    (readme_not_utf8, ("readme", README_NAME), False),
-    (readme_not_yaml, ("readme", README_NAME), False),
-    (readme_lacks_a_shard, ("readme", README_NAME), False),
-    (readme_with_a_pattern, ("readme", README_NAME), False),
-    (readme_with_other_labels, ("readme", README_NAME), False),
-    (readme_with_other_licence, ("readme", README_NAME), False),
-    (swapped_configs, ("wrong-schema", FIRST), False),
-    (fewer_rows, ("wrong-rows", FIRST), False),
-    (other_order, ("unjoined", "provenance"), False),
-    (one_id_twice, ("doubled-id", "data"), False),
-    (bad_png, ("bad-image", FIRST), True),
-    (truncated_png, ("bad-image", FIRST), True),
-    (small_png, ("bad-image", FIRST), True),
+    (no_shard, {("missing-file", SECOND)}, False),
+    (folder_for_shard, {("missing-file", SECOND)}, False),
+    (truncated, {("wrong-size", FIRST)}, False),
+    (empty, {("wrong-size", FIRST)}, False),
+    (same_size_nonsense, {("unreadable", FIRST)}, False),
+    (extra_shard, {("surplus-file", "data/train-00002.parquet")}, False),
+    (extra_file, {("surplus-file", "notes.txt")}, False),
+    (no_readme, {("readme", README_NAME), ("wrong-sum", SUMS_NAME)}, False),
+    (readme_without_head, OTHER_README, False),
+    (readme_not_utf8, OTHER_README, False),
+    (readme_not_yaml, OTHER_README, False),
+    (readme_lacks_a_shard, OTHER_README, False),
+    (readme_with_a_pattern, OTHER_README, False),
+    (readme_with_other_labels, OTHER_README, False),
+    (readme_with_other_licence, OTHER_README, False),
+    (other_validation, {("wrong-sum", "validation.json")}, False),
+    (sums_lack_a_line, {("wrong-sum", SECOND)}, False),
+    (sums_are_nonsense, {("wrong-sum", SUMS_NAME)}, False),
+    (swapped_configs, {("wrong-schema", FIRST)}, False),
+    (fewer_rows, {("wrong-rows", FIRST)}, False),
+    (other_order, {("unjoined", "provenance")}, False),
+    (one_id_twice, {("doubled-id", "data")}, False),
+    (bad_png, {("bad-image", FIRST)}, True),
+    (truncated_png, {("bad-image", FIRST)}, True),
+    (small_png, {("bad-image", FIRST)}, True),
+    (coloured_png, {("bad-image", FIRST)}, True),
+    (other_pixel, {("bad-image", FIRST)}, True),
+    (other_label, {("wrong-content", MANIFEST_NAME)}, True),
 ]
 
 
-@pytest.mark.parametrize(("change", "wanted", "needs_data"), TABLE, ids=[row[0].__name__ for row in TABLE])
-def test_problem(archive, change, wanted, needs_data):
+@pytest.mark.parametrize(("change", "wanted", "needs_pixels"), TABLE, ids=[row[0].__name__ for row in TABLE])
+def test_problem(archive, change, wanted, needs_pixels):
     change(archive)
-    assert problems(archive, read_data=False) == (set() if needs_data else {wanted})
-    found = problems(archive)
-    assert {path for _, path in found} == {wanted[1]}
-    assert found == {wanted} or change is same_size_nonsense  # whose hash is found wrong first
+    without_pixels = set() if needs_pixels else wanted
+    assert problems(archive, read_data=False) == without_pixels
+    assert problems(archive) == ({("wrong-hash", FIRST)} if change is same_size_nonsense else without_pixels)
+    assert problems(archive, read_data=False, decode=True) == wanted
 
 
 def test_swapped_shards_are_found_by_their_size_or_their_hash(archive):
@@ -269,8 +319,39 @@ def test_any_flipped_bit_in_the_configs_and_features_of_readme_is_found(archive)
 
 def test_the_text_of_the_card_is_free(archive):
     write_readme(archive, read_manifest(archive), "# Chests\n\n---\n\nMore.")
+    write_sums(archive, read_manifest(archive))
     assert problems(archive) == set()
     assert (archive / README_NAME).read_text().endswith("# Chests\n\n---\n\nMore.\n")
+
+
+@pytest.mark.parametrize("parts", [1, 3, 7])
+def test_parts_together_hash_every_shard_once(tmp_path, parts, monkeypatch):
+    folder = make_archive(tmp_path / "archive", rows_per_shard=1)
+    hashed = []
+    monkeypatch.setattr(
+        "xrarchive.archive.reader.sha256_file",
+        lambda path: (hashed.append(path.relative_to(folder).as_posix()), sha256_file(path))[1],
+    )
+    found = [check_archive(folder, read_data=True, part=(number, parts)) for number in range(1, parts + 1)]
+    manifest = read_manifest(folder)
+    assert sorted(hashed) == sorted(manifest.files)
+    assert sum(report.hashed_bytes for report in found) == sum(record.bytes for record in manifest.files.values())
+    assert all(report.sound for report in found)
+
+
+def test_only_the_part_that_holds_a_flipped_bit_finds_it(tmp_path):
+    folder = make_archive(tmp_path / "archive", rows_per_shard=1)
+    flip(folder / "data/train-00004.parquet", 40)
+    found = [check_archive(folder, read_data=True, part=(number, 7)).problems for number in range(1, 8)]
+    assert [[(item.id, item.path) for item in problems] for problems in found if problems] == [
+        [("wrong-hash", "data/train-00004.parquet")]
+    ]
+
+
+@pytest.mark.parametrize("part", [(0, 7), (8, 7), (1, 0), (-1, 3)])
+def test_a_part_that_is_none_is_the_callers_mistake(made, part):
+    with pytest.raises(ValueError, match="part must be"):
+        check_archive(made, read_data=True, part=part)
 
 
 def test_no_archive_and_a_damaged_manifest_are_errors(archive, tmp_path):

@@ -72,6 +72,7 @@ def test_features_are_those_promised(rows):
         *(f"judge_{name}" for name in FINDINGS),
         "soft_label",
         "synthetic",
+        "pixels_sha256",
     ]
     assert rows.features["image"] == Image(mode="L")
     assert rows.features["findings"] == List(ClassLabel(names=list(FINDINGS)))
@@ -89,7 +90,7 @@ def test_provenance_joins_by_image_id(made):
         assert provenance[name][:] == wanted
     lists = {"latent": [], "targets": [], "nuisances": [], "start_nuisances": []}
     assert provenance[0] | lists | {"seed": 0, "image_id": ""} == {
-        "image_id": "", "seed": 0, "draw": 1, "steps": 7, "travel_deg": 12.5, **lists,
+        "image_id": "", "build": 0, "seed": 0, "draw": 1, "steps": 7, "travel_deg": 12.5, **lists,
     }  # fmt: skip
 
 

@@ -22,7 +22,7 @@ def test_round_trip(made, tmp_path):
 def test_content(made):
     manifest, plan = read_manifest(made), make_plan()
     assert (manifest.findings, manifest.nuisances) == (FINDINGS, NUISANCES)
-    assert (manifest.size_px, manifest.rows, manifest.seed) == (12, 9, 3)
+    assert (manifest.size_px, manifest.rows, manifest.builds[0].seed) == (12, 9, 3)
     assert manifest.counts == {"No Finding": 3, "Effusion": 2, "Mass": 4}
     assert manifest.labels == ("No Finding", "Effusion", "Mass")
     assert manifest.tallies == (
@@ -30,7 +30,7 @@ def test_content(made):
         Tally(("No Finding",), ("Pleural_Thickening",), 3, 3, 6, 0, None, 7.0, 12.5),
         Tally(("Effusion", "Mass"), (), 2, 2, 4, 0, None, 7.0, 12.5),
     )
-    assert manifest.plan_sha256 == plan.sha256
+    assert (manifest.builds[0].plan_sha256, manifest.builds[0].units) == (plan.sha256, plan.units)
     assert manifest.settings == json.loads(json.dumps(dataclasses.asdict(plan.search)))
     assert manifest.terms == ("nih-chestxray14",)
     for name, record in manifest.files.items():
@@ -39,24 +39,16 @@ def test_content(made):
     assert manifest.shards("data") == ("data/train-00000.parquet", "data/train-00001.parquet")
 
 
-def test_it_holds_neither_date_nor_version_nor_path(made):
+def test_it_holds_neither_date_nor_path(made):
     value = json.loads((made / MANIFEST_NAME).read_bytes())
     assert set(value) == {
-        *(
-            "schema",
-            "checksum",
-            "findings",
-            "nuisances",
-            "size_px",
-            "rows",
-            "counts",
-            "tallies",
-            "files",
-            "weights",
-            "seed",
-        ),
-        *("settings", "plan_sha256", "versions", "terms"),
+        *("schema", "checksum", "findings", "nuisances", "size_px", "mode", "rows", "counts", "content_sha256"),
+        *("files", "splits", "builds", "history", "withdrawn"),
     }
+    assert set(value["builds"][0]) == {
+        *("plan_sha256", "units", "seed", "settings", "weights", "versions", "terms", "tallies")
+    }
+    assert [change["date"] for change in value["history"]] == [None]
     assert str(made.parent) not in (made / MANIFEST_NAME).read_text()
 
 
@@ -76,10 +68,10 @@ def test_a_file_instead_of_a_folder(tmp_path):
         read_manifest(tmp_path / "file")
 
 
-@pytest.mark.parametrize("content", [b"{}", b"[]", b"3", b'{"schema": "xrarchive.manifest/2"}'])
+@pytest.mark.parametrize("content", [b"{}", b"[]", b"3", b'{"schema": "xrarchive.manifest/3"}'])
 def test_another_format_is_refused(tmp_path, content):
     (tmp_path / MANIFEST_NAME).write_bytes(content)
-    with pytest.raises(InputDataError, match=r"this version reads 'xrarchive\.manifest/1'"):
+    with pytest.raises(InputDataError, match=r"this version reads xrarchive\.manifest/1 and xrarchive\.manifest/2"):
         read_manifest(tmp_path)
 
 
@@ -93,11 +85,11 @@ def edit(archive, change):
 DAMAGE = {
     "a field is missing": lambda value: value.pop("rows"),
     "a list is a number": lambda value: value.update(findings=3),
-    "a record lacks a field": lambda value: value["weights"]["guide"].pop("sha256"),
+    "a record lacks a field": lambda value: value["builds"][0]["weights"]["guide"].pop("sha256"),
     "a record has one too many": lambda value: value["files"]["data/train-00000.parquet"].update(more=1),
-    "a hash was exchanged": lambda value: value["weights"]["guide"].update(sha256="d" * 64),
-    "a seed was changed": lambda value: value.update(seed=4),
-    "a version was changed": lambda value: value["versions"].update(numpy="0"),
+    "a hash was exchanged": lambda value: value["builds"][0]["weights"]["guide"].update(sha256="d" * 64),
+    "a seed was changed": lambda value: value["builds"][0].update(seed=4),
+    "a version was changed": lambda value: value["builds"][0]["versions"].update(numpy="0"),
     "a field was added": lambda value: value.update(more=1),
     "the checksum was changed": lambda value: value.update(checksum="0" * 64),
 }

@@ -62,10 +62,50 @@ def test_a_finished_archive_is_given_back(archive):
     assert shard_bytes(archive) == before
 
 
-def test_units_left_by_a_kill_right_after_the_manifest_go(archive):
+@pytest.mark.parametrize("claim", [True, False], ids=["whole", "its claim gone first"])
+def test_units_left_by_a_kill_right_after_the_manifest_go(archive, tmp_path, claim):
     shutil.copytree(archive / "data", archive / ".work")
+    if claim:
+        copy_claim(archive, PLAN, tmp_path / "other")
     writer.claim_folder(archive, PLAN)
     assert not (archive / ".work").exists()
+
+
+def copy_claim(archive, plan, folder):
+    folder.mkdir()
+    writer.claim_folder(folder, plan)
+    shutil.copy(folder / ".work/plan.json", archive / ".work/plan.json")
+
+
+def test_units_already_joined_are_no_obstacle_to_the_next_extension(archive, tmp_path):
+    """The same command after a kill asks for less, if something could not be reached: another plan."""
+    shutil.copytree(archive / "data", archive / ".work")
+    copy_claim(archive, PLAN, tmp_path / "other")
+    following = dataclasses.replace(PLAN, requests=(ImageRequest(("Mass",), 1, start=4),), first_unit=PLAN.units)
+    assert writer.claim_folder(archive, following, extending=True) is None
+    assert writer.missing_units(archive, following) == [0]
+    assert not (archive / ".work/train-00000.parquet").exists()
+
+
+def test_an_extension_goes_on_and_no_other_takes_its_place(archive):
+    first, second = (
+        dataclasses.replace(PLAN, requests=(ImageRequest(("Mass",), count, start=4),), first_unit=PLAN.units)
+        for count in (5, 6)
+    )
+    assert writer.claim_folder(archive, first, extending=True) is None
+    write_units(archive, first, [1])
+    assert writer.claim_folder(archive, first, extending=True) is None
+    assert writer.missing_units(archive, first) == [0]
+    with pytest.raises(PlanChangedError, match="requests: 5 Mass there, 6 Mass now"):
+        writer.claim_folder(archive, second, extending=True)
+    assert writer.claim_folder(archive, PLAN) == read_manifest(archive)  # the build is done, the extension waits
+    assert writer.missing_units(archive, first) == [0]
+
+
+def test_units_of_two_versions_are_not_mixed(folder):
+    writer.claim_folder(folder, PLAN, versions={"numpy": "2.0"})
+    with pytest.raises(PlanChangedError, match=r"numpy: 2\.0 there, 2\.1 now"):
+        writer.claim_folder(folder, PLAN, versions={"numpy": "2.1"})
 
 
 def test_shards_left_by_a_kill_before_the_manifest_are_written_again(folder, made):
@@ -160,14 +200,14 @@ def test_tallies_of_units_are_summed_with_the_nearest_miss_and_medians_of_all_im
     writer.claim_folder(folder, PLAN)
     write_units(folder, PLAN)
     for index, missed_by in enumerate((0.25, None, 0.125)):
-        tally = Tally(("Mass",), (), 3, 2, 5, 1 if index else 0, missed_by)
+        tally = Tally(("Mass",), (), 2, 1, 5, 1 if index else 0, missed_by)
         ways = {"steps": [index, 10], "travel_deg": [0.5 * index, 1 / 3]}
         record = {"tallies": [dataclasses.asdict(tally) | ways]}
         (folder / f".work/unit-0000{index}.json").write_text(json.dumps(record))
     tallies = finish(folder, PLAN).tallies
-    assert tallies[0] == Tally(("Mass",), (), 9, 6, 15, 2, 0.125, 6.0, 0.333)
-    assert tallies[0].missing == 3
-    assert tallies[1] == Tally(("No Finding",), ("Pleural_Thickening",), 0, 0, 0, 0, None)
+    assert tallies[0] == Tally(("Mass",), (), 4, 3, 15, 2, 0.125, 6.0, 0.333)
+    assert tallies[0].missing == 1
+    assert tallies[1] == Tally(("No Finding",), ("Pleural_Thickening",), 3, 0, 0, 0, None)
 
 
 def test_requests_that_differ_in_what_is_absent_keep_tallies_of_their_own(tmp_path):

@@ -43,12 +43,18 @@ class Built:
     out: Path = Path("archive")
     rows: int = 5
     shortfall: bool = False
+    unfinished: bool = False
     tallies: tuple[Tally, ...] = (Tally(("Effusion",), (), 5, 5, 7, 0, None, 2.0, 11.5),)
 
 
 @dataclasses.dataclass(frozen=True)
 class Checked:
     problems: tuple[dict[str, str], ...] = ()
+    regenerated: dict[str, Any] | None = None
+
+    @property
+    def sound(self) -> bool:
+        return not self.problems
 
 
 class Plan:

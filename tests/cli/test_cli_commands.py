@@ -55,7 +55,10 @@ ARRIVES = [
         {"version": "1.0.0", "model_repo": None, "dry_run": False},
     ),
     ("show --contact-sheet s.png", "show", {}),
-    ("check --read-data", "check", {"read_data": True}),
+    ("check", "check", {"read_data": False, "decode": False, "regenerate": 0}),
+    ("check --read-data --decode", "check", {"read_data": True, "part": (1, 1), "decode": True}),
+    ("check --read-data-subset 3/7", "check", {"read_data": True, "part": (3, 7)}),
+    ("check --regenerate 5 --generator w", "check", {"read_data": False, "regenerate": 5, "generator": Path("w")}),
     ("status run", "status", {"plot": None}),
     ("status run --plot curves.png", "status", {"plot": Path("curves.png")}),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -10,7 +11,17 @@ from pathlib import Path
 
 import numpy as np
 
-from xrarchive.archive.manifest import FileRecord, Manifest, WeightsRecord, read_manifest, write_manifest
+from xrarchive.archive.content import hash_content
+from xrarchive.archive.manifest import (
+    FIRST_VERSION,
+    BuildRecord,
+    Change,
+    FileRecord,
+    Manifest,
+    WeightsRecord,
+    read_manifest,
+    write_manifest,
+)
 from xrarchive.archive.readme import write_readme
 from xrarchive.archive.schema import shard_name, to_tables, write_shard
 from xrarchive.records import SyntheticImage
@@ -97,18 +108,25 @@ def _write_weights(folder: Path) -> dict[str, Path]:
 
 def _manifest(archive: TinyArchive, files: dict[str, FileRecord], seed: int) -> Manifest:
     rows = len(archive.pixels)
-    return Manifest(
+    build = BuildRecord(
+        plan_sha256="0" * 64,
+        units=0,
+        seed=seed,
+        settings={},
+        weights={role: WeightsRecord(sha256(path), role) for role, path in archive.weights.items()},
+        versions={},
+        terms=("nih-chestxray14",),
+        tallies=(),
+    )
+    manifest = Manifest(
         findings=FINDINGS,
         nuisances=(),
         size_px=16,
         rows=rows,
         counts=dict.fromkeys(FINDINGS, rows // len(FINDINGS)),
-        tallies=(),
+        content_sha256="",
         files=files,
-        weights={role: WeightsRecord(sha256(path), role) for role, path in archive.weights.items()},
-        seed=seed,
-        settings={},
-        plan_sha256="0" * 64,
-        versions={},
-        terms=("nih-chestxray14",),
+        builds=(build,),
+        history=(Change(FIRST_VERSION, "build", rows, 0),),
     )
+    return dataclasses.replace(manifest, content_sha256=hash_content(archive.folder, manifest))

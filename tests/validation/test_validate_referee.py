@@ -25,7 +25,8 @@ def test_a_referee_measures_beside_the_judge_and_alone_where_it_filtered(
     folder = tmp_path / "filtered"
     shutil.copytree(built, folder)
     manifest = read_manifest(folder)
-    write_manifest(folder, dataclasses.replace(manifest, settings=manifest.settings | {"judge_filter": True}))
+    build = dataclasses.replace(manifest.builds[0], settings=manifest.settings | {"judge_filter": True})
+    write_manifest(folder, dataclasses.replace(manifest, builds=(build,)))
     given = {"radiographs": tiny_set, "judge": tiny_judge}
     both = pipeline.validate(built, **given, referee=tiny_referee.parent)
     alone = pipeline.validate(folder, **given, referee=tiny_referee)

@@ -28,7 +28,7 @@ class ToyManifest:
     findings: tuple[str, ...] = FINDINGS
     rows: int = 60
     nuisances: tuple[str, ...] = NUISANCES
-    settings: dict = field(default_factory=dict)
+    judge_filtered: bool = False
 
 
 def world(count=60, real=200, dims=(40, 6), seed=0, size=16):
@@ -111,7 +111,7 @@ def test_every_sentence_of_the_report_is_one():
 
 def test_a_judge_that_chose_the_images_measures_nothing():
     given = world()
-    manifest = ToyManifest(settings={"judge_filter": True})
+    manifest = ToyManifest(judge_filtered=True)
     report = report_of(given, manifest=manifest)
     assert report["labels_by"] == "judge"
     assert "labels_referee" not in report
@@ -130,7 +130,7 @@ def test_a_referee_measures_what_the_judge_may_not():
     scores[:, 2] = np.nan
     referee = rater("referee", scores)
     plain = report_of(given, referee=referee)
-    filtered = report_of(given, referee=referee, manifest=ToyManifest(settings={"judge_filter": True}))
+    filtered = report_of(given, referee=referee, manifest=ToyManifest(judge_filtered=True))
     assert (plain["labels_by"], filtered["labels_by"]) == ("judge", "referee")
     assert plain["labels"] == report_of(given)["labels"]
     assert filtered["labels"] == filtered["labels_referee"]

@@ -23,7 +23,7 @@ def odd(archive):
     """The first shard with odd ids and one more column; labels `../x` and two that differ by a space."""
     table = pq.read_table(archive / NAME)
     table = table.set_column(table.schema.get_field_index("image_id"), "image_id", pa.array(IDS))
-    table = table.append_column("pixels_sha256", pa.array(["ab"] * 6)).replace_schema_metadata(None)
+    table = table.append_column("sharpness", pa.array(["ab"] * 6)).replace_schema_metadata(None)
     write_shard(archive / NAME, [table], table.schema)
     manifest = read_manifest(archive)
     record = FileRecord(sha256_file(archive / NAME), (archive / NAME).stat().st_size, 6)
@@ -40,7 +40,7 @@ def test_files_stay_inside_and_the_table_keeps_the_ids(odd, tmp_path):
     with (tmp_path / "out/train/metadata.csv").open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["image_id"] for row in rows] == ["..", "../../escape", "'-rf", *IDS[3:5], "'=cmd()"]
-    assert {row["pixels_sha256"] for row in rows} == {"ab"}
+    assert {row["sharpness"] for row in rows} == {"ab"}
     assert rows[1]["label"] == "../x"
 
 
@@ -51,4 +51,4 @@ def test_tars_too(odd, tmp_path):
         rows = [json.load(tar.extractfile(name)) for name in names if name.endswith(".json")]
     assert all(name.count(".") == 1 and "/" not in name for name in names)
     assert [row["image_id"] for row in rows] == IDS
-    assert {row["pixels_sha256"] for row in rows} == {"ab"}
+    assert {row["sharpness"] for row in rows} == {"ab"}
