@@ -105,7 +105,9 @@ def test_the_manifest_names_weights_seed_search_and_versions(built, weights):
         role: sha256_file(path) for role, path in weights.items()
     }
     assert manifest.settings["steps"] == SEARCH.steps
-    assert {"xrarchive", "torch", "numpy", "pillow", "pyarrow", "datasets", "python"} <= set(manifest.builds[0].versions)
+    assert {"xrarchive", "torch", "numpy", "pillow", "pyarrow", "datasets", "python"} <= set(
+        manifest.builds[0].versions
+    )
     assert (manifest.builds[0].seed, manifest.size_px, manifest.findings) == (0, 16, FINDINGS)
 
 
@@ -288,7 +290,8 @@ def short(weights, tmp_path_factory):
     """The same build without top-ups and with two rounds of them."""
     folder = tmp_path_factory.mktemp("short")
     return [
-        build_tiny(folder / str(rounds), weights, search=dataclasses.replace(SHORT, top_ups=rounds)) for rounds in (0, 2)
+        build_tiny(folder / str(rounds), weights, search=dataclasses.replace(SHORT, top_ups=rounds))
+        for rounds in (0, 2)
     ]
 
 
@@ -560,7 +563,11 @@ def test_a_judge_that_filters_is_on_record(weights, tmp_path):
     assert report.counts == {"No Finding": PER_CLASS, "Effusion": PER_CLASS}
     manifest = read_manifest(report.out)
     assert manifest.settings["judge_filter"] is True
-    assert [(tally.filtered, tally.missing) for tally in manifest.tallies] == [(0, 0), (0, 0), (3 * PER_CLASS, PER_CLASS)]
+    assert [(tally.filtered, tally.missing) for tally in manifest.tallies] == [
+        (0, 0),
+        (0, 0),
+        (3 * PER_CLASS, PER_CLASS),
+    ]
 
 
 def test_a_judge_that_cannot_call_a_finding_is_no_filter_for_it(weights, tmp_path):

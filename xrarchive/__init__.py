@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from xrarchive.pipeline import (
         build,
         check,
+        diff,
         export_archive,
         extend,
         ingest,
@@ -45,6 +46,7 @@ __all__ = [  # noqa: RUF022 - pipeline order
     "extend",
     "withdraw",
     "split",
+    "diff",
     "merge",
     "export_archive",
     "__version__",

@@ -332,10 +332,15 @@ def show(archive_dir: Path, *, contact_sheet: Path | None = None) -> dict[str, A
 def load(
     source: Path | str, *, config: str = "default", split: str | None = None, manifest_sha256: str | None = None
 ) -> Any:
-    """Load an archive folder with `datasets`, verified; see `xrarchive.archive.loading.load_archive`."""
-    from xrarchive.archive.loading import load_archive
+    """Load an archive, a folder or ``owner/name@revision``, with `datasets`, every byte verified.
 
-    return load_archive(lambda name: Path(source) / name, config=config, split=split, manifest_sha256=manifest_sha256)
+    See `xrarchive.archive.loading.load_archive`.
+    """
+    from xrarchive.archive.loading import load_archive
+    from xrarchive.hub.fetching import open_source
+
+    with open_source(source) as opened:
+        return load_archive(opened, config=config, split=split, manifest_sha256=manifest_sha256)
 
 
 def log(archive_dir: Path) -> dict[str, Any]:

@@ -10,7 +10,22 @@ import pytest
 from xrarchive.cli.main import main
 
 CONTRACT = ["ingest", "train", "build", "validate", "card", "publish"]
-CONTRACT += ["show", "check", "log", "extend", "withdraw", "split", "merge", "export", "gc", "status", "weights", "doctor", "init"]
+CONTRACT += [
+    "show",
+    "check",
+    "log",
+    "extend",
+    "withdraw",
+    "split",
+    "diff",
+    "merge",
+    "export",
+    "gc",
+    "status",
+    "weights",
+    "doctor",
+    "init",
+]
 HEAVY = ("torch", "numpy", "pyarrow", "datasets", "huggingface_hub", "sklearn", "PIL", "rich", "jinja2")
 
 

@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from xrarchive.archive.manifest import MANIFEST_NAME, Manifest, read_manifest
+from xrarchive.archive.diffing import Source
 from xrarchive.archive.readme import schema_of
 from xrarchive.archive.schema import CONFIG_NAMES
 from xrarchive.errors import DamageError, InputDataError
@@ -17,49 +15,41 @@ from xrarchive.files import sha256_file
 
 
 def load_archive(
-    fetch: Callable[[str], Path],
-    *,
-    config: str = "default",
-    split: str | None = None,
-    manifest_sha256: str | None = None,
+    source: Source, *, config: str = "default", split: str | None = None, manifest_sha256: str | None = None
 ) -> Any:
     """A `datasets.Dataset` of one split, or a `DatasetDict` of all.
 
     Args:
-        fetch: Gives the local path of a file of the archive; only what is needed is asked for.
+        source: An archive; only the shards that are needed are opened.
         config: `default` (images, labels, scores) or `provenance`.
         split: One of the archive's; None = all.
         manifest_sha256: What the manifest must hash to: pins the content of every file; None = any sound manifest.
 
     Raises:
-        InputDataError: If there is no archive, no such config or no such split.
+        InputDataError: If there is no such config or no such split.
         DamageError: If a file is not what the manifest says, or the manifest not what was pinned.
     """
     from datasets import load_dataset
 
-    folder = fetch(MANIFEST_NAME).parent
-    manifest = read_manifest(folder)
+    manifest = source.manifest
     if manifest_sha256 not in (None, manifest.sha256):
         raise DamageError(
-            f"The manifest in {folder} has sha256 {manifest.sha256}, expected {manifest_sha256}.",
+            f"The manifest of {source.name} has sha256 {manifest.sha256}, expected {manifest_sha256}.",
             fix="Get the archive again, or ask its publisher which manifest is the right one.",
-            path=folder,
         )
     folder_of = {name: inner for inner, name in CONFIG_NAMES.items()}
     _require_known("config", config, tuple(folder_of))
     if split is not None:
         _require_known("split", split, tuple(manifest.splits))
     wanted = [split] if split else list(manifest.splits)
-    paths = {
-        name: [_verified(fetch, manifest, path) for path in manifest.shards(folder_of[config], name)] for name in wanted
-    }
+    paths = {name: [_verified(source, path) for path in manifest.shards(folder_of[config], name)] for name in wanted}
     features = schema_of(folder_of[config], manifest)
     files = {name: found for name, found in paths.items() if found}
     return load_dataset("parquet", data_files=files, features=features, split=split)
 
 
-def _verified(fetch: Callable[[str], Path], manifest: Manifest, name: str) -> str:
-    path, expected = fetch(name), manifest.files[name].sha256
+def _verified(source: Source, name: str) -> str:
+    path, expected = source.open_shard(name), source.manifest.files[name].sha256
     found = sha256_file(path) if path.is_file() else "no file"
     if found != expected:
         raise DamageError(

@@ -133,7 +133,9 @@ def _show_withdrawn(result: Result) -> None:
 
 @click.command(epilog=example("xrarchive split archive --train .8 --validation .1 --test .1"))
 @_ARCHIVE
-@click.option("--train", metavar="SHARE", type=click.FloatRange(0, 1), default=0.8, show_default=True, help="For training.")
+@click.option(
+    "--train", metavar="SHARE", type=click.FloatRange(0, 1), default=0.8, show_default=True, help="For training."
+)
 @click.option(
     "--validation", metavar="SHARE", type=click.FloatRange(0, 1), default=0.1, show_default=True, help="For choosing."
 )
