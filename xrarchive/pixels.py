@@ -139,12 +139,13 @@ def _paeth_filtered(samples: Pixels, *, step: int) -> Pixels:
     padded = np.zeros((height + 1, width + step), np.int16)
     padded[1:, step:] = samples
     left, above, corner = padded[1:, :-step], padded[:-1, step:], padded[:-1, :-step]
-    off_left, off_above = above - corner, left - corner
-    off_corner = np.abs(off_left + off_above)
-    np.abs(off_left, out=off_left)
-    np.abs(off_above, out=off_above)
-    prediction = np.where(off_above <= off_corner, above, corner)
-    np.copyto(prediction, left, where=(off_left <= off_above) & (off_left <= off_corner))
+    to_above, to_left = above - corner, left - corner
+    off_left, off_above, off_corner = np.abs(to_above), np.abs(to_left), np.abs(to_above + to_left)
+    # Ways from the corner, by arithmetic: choosing by masks takes several times as long.
+    to_above *= off_above <= off_corner
+    to_left -= to_above
+    to_left *= off_left <= np.minimum(off_above, off_corner)
+    prediction = corner + to_above + to_left
     lines = np.empty((height, width + 1), np.uint8)
     lines[:, 0] = 4
     np.subtract(samples, prediction, out=lines[:, 1:], casting="unsafe")
