@@ -32,7 +32,7 @@ PNG_TEXT = {"Source": "Synthetic, by xrarchive"}
 
 # What `datasets` itself uses for image columns; recorded in the file as it does.
 _CHUNKING = {"min_chunk_size": 262_144, "max_chunk_size": 1_048_576, "norm_level": 0}
-_IMAGE_LEAVES = ("image.bytes", "image.path")
+_PLAIN_LEAVES = ("image.bytes", "pixels_sha256")
 
 
 def shard_name(config: str, index: int, *, split: str = "train", change: int = 0) -> str:
@@ -158,8 +158,9 @@ def _asked(finding: str, image: SyntheticImage) -> bool | None:
 def write_shard(path: Path, tables: Iterable[pa.Table], schema: pa.Schema, *, image_bytes: int = 0) -> int:
     """Write a shard atomically and return its rows.
 
-    Image bytes stay uncompressed and plain (compressing them saves .5 % and ruins de-duplication on the Hub); pages
-    carry checksums and an index; row groups hold 1,000 rows, or 32 MiB of pixels.
+    Image bytes, hashes and numbers with fractions stay uncompressed and plain: compressing images saves .5 %, the rest
+    never repeats, so that a dictionary of it is a second copy, and both ruin de-duplication on the Hub. Pages carry
+    checksums and an index; row groups hold 1,000 rows, or 32 MiB of pixels.
     """
     rows = 0
     with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, **_options(schema)) as writer:
@@ -193,7 +194,7 @@ def _regrouped(tables: Iterable[pa.Table], group: int) -> Iterable[pa.Table]:
 
 def _options(schema: pa.Schema) -> dict[str, Any]:
     leaves = [leaf for field in schema for leaf in _leaves(field)]
-    plain = [leaf for leaf in leaves if leaf in _IMAGE_LEAVES]
+    plain = [leaf for field in schema for leaf in _leaves(field) if leaf in _PLAIN_LEAVES or _is_fraction(field.type)]
     return {
         "compression": {leaf: "none" if leaf in plain else "snappy" for leaf in leaves},
         "use_dictionary": [leaf for leaf in leaves if leaf not in plain],
@@ -202,6 +203,11 @@ def _options(schema: pa.Schema) -> dict[str, Any]:
         "write_page_checksum": True,
         "use_content_defined_chunking": _CHUNKING,
     }
+
+
+def _is_fraction(kind: pa.DataType) -> bool:
+    """Whether a column holds floating-point numbers, or lists of them."""
+    return bool(pa.types.is_floating(kind.value_type if pa.types.is_list(kind) else kind))
 
 
 def _leaves(field: pa.Field) -> list[str]:
