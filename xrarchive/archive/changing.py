@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from xrarchive.archive.content import read_shard
 from xrarchive.archive.manifest import (
@@ -267,11 +269,22 @@ def _without(folder: Path, manifest: Manifest, gone: set[str]) -> tuple[dict[str
                 files[name] = manifest.files[name]
             elif keep.any():
                 renamed = shard_name(config, index_of(name), split=split_of(name), change=len(manifest.history))
-                table = read_shard(folder / name, fix=_FIX).filter(keep)
-                write_shard(folder / renamed, [table], schema_of(config, manifest).arrow_schema)
+                kept = _kept_groups(folder / name, keep)
+                write_shard(folder / renamed, kept, schema_of(config, manifest).arrow_schema, regroup=False)
                 files[renamed] = record_file(folder / renamed)
                 rewritten += 1
     return files, rewritten
+
+
+def _kept_groups(path: Path, keep: npt.NDArray[np.bool_]) -> Iterator[pa.Table]:
+    """What stays of each row group: one that loses nothing keeps its bytes, and a Hub is not sent them again."""
+    table, start = read_shard(path, fix=_FIX), 0
+    metadata = pq.read_metadata(path)
+    for index in range(metadata.num_row_groups):
+        stop = start + metadata.row_group(index).num_rows
+        if keep[start:stop].any():
+            yield table.slice(start, stop - start).filter(keep[start:stop])
+        start = stop
 
 
 def _surplus_shards(folder: Path, manifest: Manifest) -> list[Path]:

@@ -155,18 +155,20 @@ def _asked(finding: str, image: SyntheticImage) -> bool | None:
     return False if finding in image.absent else None
 
 
-def write_shard(path: Path, tables: Iterable[pa.Table], schema: pa.Schema, *, image_bytes: int = 0) -> int:
+def write_shard(
+    path: Path, tables: Iterable[pa.Table], schema: pa.Schema, *, image_bytes: int = 0, regroup: bool = True
+) -> int:
     """Write a shard atomically and return its rows.
 
     Image bytes, hashes and numbers with fractions stay uncompressed and plain: compressing images saves .5 %, the rest
     never repeats, so that a dictionary of it is a second copy, and both ruin de-duplication on the Hub. Pages carry
-    checksums and an index; row groups hold 1,000 rows, or 32 MiB of pixels.
+    checksums and an index; row groups hold 1,000 rows, or 32 MiB of pixels, or without `regroup` a table each.
     """
     rows = 0
     with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, **_options(schema)) as writer:
         group = capped(ROW_GROUP_ROWS, ROW_GROUP_BYTES, image_bytes)
-        for table in _regrouped(tables, group):
-            writer.write_table(table, row_group_size=group)
+        for table in _regrouped(tables, group) if regroup else tables:
+            writer.write_table(table, row_group_size=group if regroup else table.num_rows)
             rows += table.num_rows
         writer.add_key_value_metadata({"content_defined_chunking": json.dumps(_CHUNKING)})
     return rows
