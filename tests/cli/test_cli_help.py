@@ -17,10 +17,7 @@ CONTRACT += [
     "extend",
     "withdraw",
     "split",
-<<<<<<< HEAD
     "diff",
-=======
->>>>>>> 6bcc3e1 (tests: rounds, regeneration, modes and sizes of format 2)
     "merge",
     "export",
     "gc",
