@@ -30,8 +30,9 @@ BYTES_PER_PIXEL = {"L": 1, "I;16": 2, "RGB": 3}
 # In every PNG, for whoever meets it outside its archive.
 PNG_TEXT = {"Source": "Synthetic, by xrarchive"}
 
-# What `datasets` itself uses for image columns; recorded in the file as it does.
-_CHUNKING = {"min_chunk_size": 262_144, "max_chunk_size": 1_048_576, "norm_level": 0}
+# As `datasets` does and recorded as there, but for larger pages: where nothing is compressed, the head of a page is one
+# more place that changes.
+_CHUNKING = {"min_chunk_size": 262_144, "max_chunk_size": 16_777_216, "norm_level": 0}
 _PLAIN_LEAVES = ("image.bytes", "pixels_sha256")
 
 
