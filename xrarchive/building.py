@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xrarchive.archive import writer
+from xrarchive.archive.changing import find_leftovers, remove_leftovers
 from xrarchive.archive.manifest import Manifest, WeightsRecord, read_manifest, require_current
 from xrarchive.archive.reader import read_table
 from xrarchive.boxes import nuisance_tolerance
@@ -213,10 +214,11 @@ def extend(
     build_record = manifest.builds[-1]
     asked = _still_wanted(out, manifest, wanted, build_record.seed)
     if not asked:
+        if find_leftovers(out):  # we may have been killed when all was there
+            remove_leftovers(out)
         return BuildReport(out, manifest.sha256, manifest.rows, manifest.counts, (), {})
-    first_unit = sum(build.units for build in manifest.builds if build.seed == build_record.seed)
     search = SearchSettings(**build_record.settings)
-    plan = Plan(asked, _hashes(studio), build_record.seed, search, first_unit)
+    plan = Plan(asked, _hashes(studio), build_record.seed, search, manifest.units(build_record.seed))
     made = _make_archive(out, plan, studio, paths, workers or _processors(), on_status, share=units, extending=True)
     if made is None:
         return BuildReport(out, "", 0, {}, (), {}, unfinished=True)

@@ -7,20 +7,21 @@ belongs to the archive. Stopped before the manifest it has not happened, after i
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from xrarchive.archive.content import read_shard
+from xrarchive.archive.content import read_shard, require_sound
 from xrarchive.archive.manifest import (
     MANIFEST_NAME,
+    README_NAME,
     FileRecord,
     Manifest,
     Withdrawal,
@@ -30,13 +31,24 @@ from xrarchive.archive.manifest import (
     require_current,
     split_of,
 )
-from xrarchive.archive.reader import find_surplus
-from xrarchive.archive.readme import schema_of
+from xrarchive.archive.readme import restore_head, schema_of
 from xrarchive.archive.schema import CONFIGS, DATA, PROVENANCE, shard_name, write_shard
-from xrarchive.archive.writer import WORK, commit, record_file, write_shards
+from xrarchive.archive.writer import (
+    WORK,
+    bytes_per_image,
+    commit,
+    drop_work,
+    has_unfinished,
+    record_file,
+    settle,
+    surplus_shards,
+    write_shards,
+)
 from xrarchive.errors import InputDataError, storage_errors
-from xrarchive.files import TEMPORARY_PREFIX, locked, read_json
+from xrarchive.files import TEMPORARY_PREFIX, locked
 
+# Findings nobody asked about stay null, so that their columns are of one type in every shard.
+_NULLABLE = {pa.bool_(): pd.BooleanDtype()}
 _FIX = "Find out more with `xrarchive check --read-data`."
 
 
@@ -84,13 +96,14 @@ def withdraw(
         date: Of the withdrawal, `YYYY-MM-DD`.
 
     Raises:
-        ValueError: If neither `ids` nor `where` is given, or `reason` is empty.
+        ValueError: If neither `ids` nor `where` is given, or `reason` is empty or no Unicode.
         InputDataError: If an id was never in the archive, the condition cannot be read or finds no row, or no row would
             be left.
         LockedError, StorageError, DamageError: See their descriptions.
     """
     if not (ids or where) or not reason.strip():
         raise ValueError("withdraw needs ids or a condition, and a reason")
+    reason.encode()  # bytes that came in by the command line and are no UTF-8 cannot be written either
     with locked(folder), storage_errors(folder):
         manifest = _open(folder)
         gone = {item.image_id for item in manifest.withdrawn}
@@ -107,7 +120,6 @@ def withdraw(
                 raise InputDataError(
                     f"No image of {folder} fits {where!r}.", fix="Look at `xrarchive show`.", path=folder
                 )
-            _remove_surplus(folder, manifest)
             return ChangeReport(manifest.version, manifest.sha256, manifest.rows, (), 0)
         if len(chosen) == manifest.rows:
             raise InputDataError(
@@ -130,21 +142,23 @@ def split(folder: Path, shares: dict[str, float]) -> ChangeReport:
 
     Args:
         folder: The archive.
-        shares: Of each split, by name; they add up to 1.
+        shares: Of each split, by name, in any order; they add up to 1.
 
     Raises:
         ValueError: If a name is none of train, validation, test, or the shares do not add up to 1.
         InputDataError: If there is no archive, or a split would be empty.
         LockedError, StorageError, DamageError: See their descriptions.
     """
-    if not set(shares) <= {"train", "validation", "test"} or abs(sum(shares.values()) - 1) > 1e-6:
+    known = ("train", "validation", "test")
+    if not set(shares) <= set(known) or min(shares.values(), default=0) < 0 or not abs(sum(shares.values()) - 1) < 1e-6:
         raise ValueError(f"shares must be of train, validation and test and add up to 1, got {shares}")
-    shares = {name: share for name, share in shares.items() if share > 0}
+    # In one order, whatever the caller's: it decides which ids fall to which split.
+    shares = {name: shares[name] for name in known if shares.get(name)}
     with locked(folder), storage_errors(folder):
         manifest = _open(folder)
         if dict(manifest.splits) == shares:
-            _remove_surplus(folder, manifest)
             return ChangeReport(manifest.version, manifest.sha256, manifest.rows, (), 0)
+        require_sound(folder, manifest, manifest.files)
         bare = dataclasses.replace(manifest, splits=shares, files={})
 
         def tables(config: str) -> Iterable[pa.Table]:
@@ -153,7 +167,7 @@ def split(folder: Path, shares: dict[str, float]) -> ChangeReport:
         files = write_shards(folder, bare, tables, change=len(manifest.history))
         empty = [name for name in shares if not any(split_of(path) == name for path in files)]
         if empty:
-            _remove_surplus(folder, manifest)
+            settle(folder, manifest)
             raise InputDataError(
                 f"The split {empty[0]!r} would be empty: {manifest.rows} images, share {shares[empty[0]]:g}.",
                 fix="Raise its share, or extend the archive first.",
@@ -169,15 +183,22 @@ def find_leftovers(folder: Path, *, unfinished: bool = False) -> tuple[Leftover,
 
     Args:
         folder: Of an archive, finished or not.
-        unfinished: Whether to list the units of an unfinished build or extension too, which the same command would use.
+        unfinished: Whether to list the units of an unfinished build or extension too, which the same command would use,
+            and the shards and README that such a build had begun.
     """
     found = [_leftover(folder, path, "temporary file") for path in sorted(folder.rglob(f"{TEMPORARY_PREFIX}*"))]
     manifest = read_manifest(folder) if (folder / MANIFEST_NAME).exists() else None
     if manifest is not None:
-        found += [_leftover(folder, path, "shard of no version") for path in _surplus_shards(folder, manifest)]
+        found += [_leftover(folder, path, "shard of no version") for path in surplus_shards(folder, manifest)]
     work = folder / WORK
     if work.exists():
-        joined = manifest is not None and not _has_unfinished(folder, manifest)
+        joined = manifest is not None and not has_unfinished(folder, manifest)
+        if manifest is None and unfinished:
+            begun = [
+                path for path in sorted(folder.glob("*/*.parquet")) if is_shard(path.relative_to(folder).as_posix())
+            ]
+            begun += [path for path in (folder / README_NAME,) if path.exists()]
+            found += [_leftover(folder, path, "part of an unfinished build") for path in begun]
         if joined or unfinished:
             found.append(_leftover(folder, work, "units already joined" if joined else "units of an unfinished build"))
     return tuple(found)
@@ -192,41 +213,32 @@ def remove_leftovers(folder: Path, *, unfinished: bool = False) -> tuple[Leftove
     """
     if not folder.is_dir():
         raise InputDataError(f"No archive at {folder}.", fix="Check the path.", path=folder)
-    found = find_leftovers(folder, unfinished=unfinished)
+    before = find_leftovers(folder, unfinished=unfinished)
     with locked(folder), storage_errors(folder):
+        found = find_leftovers(folder, unfinished=unfinished)  # while we waited, some may have become an archive
+        if (folder / MANIFEST_NAME).exists():
+            restore_head(folder, read_manifest(folder))  # it may name what goes now
         for item in found:
-            path = folder / item.path
-            if path.is_dir():
-                shutil.rmtree(path)
+            if item.path == WORK:
+                drop_work(folder)
             else:
-                path.unlink(missing_ok=True)
-    return found
+                (folder / item.path).unlink(missing_ok=True)
+        gone = [item for item in before if not (folder / item.path).exists()]  # temporary files went with the lock
+    return tuple(gone)
 
 
 def _open(folder: Path) -> Manifest:
-    """The manifest of an archive that may be changed now."""
+    """The manifest of an archive that may be changed now; what a change that was stopped left is gone."""
     manifest = read_manifest(folder)
     require_current(folder, manifest)
-    if _has_unfinished(folder, manifest):
+    if has_unfinished(folder, manifest):
         raise InputDataError(
             f"An extension of {folder} was begun and not finished.",
             fix="Run the same `xrarchive extend` again, or drop it with `xrarchive gc --unfinished`.",
             path=folder,
         )
+    settle(folder, manifest)
     return manifest
-
-
-def _has_unfinished(folder: Path, manifest: Manifest) -> bool:
-    """Whether units wait that no build of the manifest has joined."""
-    claim = folder / WORK / "plan.json"
-    if not claim.exists():
-        return False
-    begun = read_json(claim, what="plan", fix=f"Remove {claim.parent}.")
-    made = [
-        (build.seed, sum(b.units for b in manifest.builds[:number] if b.seed == build.seed))
-        for number, build in enumerate(manifest.builds)
-    ]
-    return (begun["seed"], begun["first_unit"]) not in made
 
 
 def _choose(folder: Path, manifest: Manifest, ids: set[str], where: str | None) -> set[str]:
@@ -242,12 +254,15 @@ def _choose(folder: Path, manifest: Manifest, ids: set[str], where: str | None) 
 
 def _fitting(folder: Path, name: str, manifest: Manifest, where: str) -> list[str]:
     columns = [column for column in schema_of(DATA, manifest) if column != "image"]
-    data = read_shard(folder / name, columns, fix=_FIX).to_pandas()
+    data = read_shard(folder / name, columns, fix=_FIX).to_pandas(types_mapper=_NULLABLE.get)
     twin = f"{PROVENANCE}/{name.partition('/')[2]}"
     origins = read_shard(folder / twin, fix=_FIX).to_pandas()
     frame = data.merge(origins, on="image_id").assign(label=data["label"].map(dict(enumerate(manifest.findings))))
     try:
-        found = frame.query(where)["image_id"].tolist()
+        fits = frame.eval(where)
+        if not (isinstance(fits, pd.Series) and pd.api.types.is_bool_dtype(fits) and len(fits) == len(frame)):
+            raise ValueError("it does not say yes or no of each image")
+        found = frame["image_id"][fits.fillna(False).to_numpy(bool)].tolist()
     except Exception as err:  # pandas raises what Python's parser and its own evaluation raise
         raise InputDataError(
             f"The condition {where!r} cannot be read: {err}.",
@@ -269,8 +284,10 @@ def _without(folder: Path, manifest: Manifest, gone: set[str]) -> tuple[dict[str
                 files[name] = manifest.files[name]
             elif keep.any():
                 renamed = shard_name(config, index_of(name), split=split_of(name), change=len(manifest.history))
+                require_sound(folder, manifest, [name])
+                schema, image_bytes = schema_of(config, manifest).arrow_schema, bytes_per_image(manifest)
                 kept = _kept_groups(folder / name, keep)
-                write_shard(folder / renamed, kept, schema_of(config, manifest).arrow_schema, regroup=False)
+                write_shard(folder / renamed, kept, schema, image_bytes=image_bytes, regroup=False)
                 files[renamed] = record_file(folder / renamed)
                 rewritten += 1
     return files, rewritten
@@ -285,15 +302,6 @@ def _kept_groups(path: Path, keep: npt.NDArray[np.bool_]) -> Iterator[pa.Table]:
         if keep[start:stop].any():
             yield table.slice(start, stop - start).filter(keep[start:stop])
         start = stop
-
-
-def _surplus_shards(folder: Path, manifest: Manifest) -> list[Path]:
-    return [path for path in find_surplus(folder, manifest) if is_shard(path.relative_to(folder).as_posix())]
-
-
-def _remove_surplus(folder: Path, manifest: Manifest) -> None:
-    for path in _surplus_shards(folder, manifest):
-        path.unlink()
 
 
 def _leftover(folder: Path, path: Path, what: str) -> Leftover:

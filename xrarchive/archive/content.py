@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from xrarchive.archive.manifest import Manifest, split_of
 from xrarchive.archive.schema import DATA
 from xrarchive.errors import DamageError
+from xrarchive.files import sha256_file
 
 # What pyarrow raises on damaged bytes; UnicodeDecodeError for damaged names.
 UNREADABLE = (OSError, pa.ArrowException, UnicodeDecodeError)
@@ -32,6 +33,22 @@ def read_shard(path: Path, columns: Sequence[str] | None = None, *, fix: str) ->
         return pq.read_table(path, columns=columns, page_checksum_verification=True)
     except UNREADABLE as err:
         raise DamageError(f"{path} cannot be read: {err}.", fix=fix, path=path) from err
+
+
+def require_sound(folder: Path, manifest: Manifest, names: Iterable[str]) -> None:
+    """Refuse shards that are not what the manifest says: whoever writes them anew would give the damage a good hash.
+
+    Raises:
+        DamageError: If one is missing or altered.
+    """
+    for name in names:
+        path = folder / name
+        if not path.is_file() or sha256_file(path) != manifest.files[name].sha256:
+            raise DamageError(
+                f"{path} is not the shard the manifest names.",
+                fix="Find out more with `xrarchive check --read-data`; restore it from the Hub or a copy.",
+                path=path,
+            )
 
 
 def hash_content(folder: Path, manifest: Manifest) -> str:

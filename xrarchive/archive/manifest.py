@@ -27,7 +27,7 @@ SUMS_NAME = "SHA256SUMS"
 FORMAT = 2
 _SCHEMA = "xrarchive.manifest/"
 FIRST_VERSION = "1.0.0"
-_SHARD = re.compile(r"(?P<config>\w+)/(?P<split>\w+)-(?P<index>\d{5})(-r\d+)?\.parquet")
+_SHARD = re.compile(r"(?P<config>data|provenance)/(?P<split>\w+)-(?P<index>\d{5})(-r\d+)?\.parquet")
 
 
 @dataclass(frozen=True)
@@ -188,6 +188,10 @@ class Manifest:
         """What became of each request of each build."""
         return tuple(tally for build in self.builds for tally in build.tallies)
 
+    def units(self, seed: int) -> int:
+        """Units made with a seed, in all builds: the number of its next one."""
+        return sum(build.units for build in self.builds if build.seed == seed)
+
     def shards(self, config: str, split: str | None = None) -> tuple[str, ...]:
         """Paths of one config's shards, of one split or all, in row order."""
         order = list(self.splits)
@@ -247,17 +251,18 @@ def parse_manifest(value: Any, path: Path) -> Manifest:
     """
     schema = value.get("schema") if isinstance(value, dict) else None
     known = {f"{_SCHEMA}{number}": number for number in (FORMAT - 1, FORMAT)}
-    if schema not in known:
+    content = {name: item for name, item in value.items() if name != "checksum"} if schema else {}
+    altered = schema is not None and value.get("checksum") != sha256_bytes(dump_json(content))
+    if schema not in known and not (altered and "checksum" in value):  # a flipped bit makes no new format
         raise InputDataError(
             f"{path} is of format {schema!r}, this version reads {' and '.join(known)}.",
             fix="Update xrarchive.",
             path=path,
         )
-    content = {name: item for name, item in value.items() if name != "checksum"}
-    if value.get("checksum") != sha256_bytes(dump_json(content)):
+    if altered:
         raise _damaged(path, "its checksum is not that of its content")
     try:
-        return _from_dict(content) if known[schema] == FORMAT else _from_format_1(content)
+        return _from_dict(content) if known[str(schema)] == FORMAT else _from_format_1(content)
     except (KeyError, TypeError, AttributeError, ValueError) as err:
         raise _damaged(path, f"a field is missing or misshapen ({err})") from err
 

@@ -1,4 +1,7 @@
-"""Two archives to one: shards of the first as they are, then those of the second under new numbers."""
+"""Two archives to one: shards of the first, then those of the second under the numbers that follow.
+
+The names lose their `-r1`: later changes of the merged archive count from 1 again, and must not meet a shard in use.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from xrarchive.archive.content import read_shard
+from xrarchive.archive.content import read_shard, require_sound
 from xrarchive.archive.manifest import (
     FIRST_VERSION,
     MANIFEST_NAME,
@@ -24,7 +27,7 @@ from xrarchive.archive.manifest import (
 from xrarchive.archive.reader import read_table
 from xrarchive.archive.readme import schema_of
 from xrarchive.archive.schema import CONFIGS, DATA, shard_name, write_shard
-from xrarchive.archive.writer import WORK, commit, record_file
+from xrarchive.archive.writer import WORK, bytes_per_image, commit, record_file, settle
 from xrarchive.errors import InputDataError, PlanChangedError, storage_errors
 from xrarchive.files import atomic_path, locked, read_json, write_json
 
@@ -53,7 +56,7 @@ def merge(first: Path, second: Path, out: Path) -> Manifest:
     with locked(out), storage_errors(out):
         if done := _claim(out, left, right):
             return done
-        files = {name: _copied(first / name, out / name) for config in CONFIGS for name in left.shards(config)}
+        files = _taken_over(first, left, out)
         files |= _renumbered(second, right, out, left)
         manifest = dataclasses.replace(
             left,
@@ -62,9 +65,7 @@ def merge(first: Path, second: Path, out: Path) -> Manifest:
             history=(_history(left, right),),
             withdrawn=(*left.withdrawn, *right.withdrawn),
         )
-        manifest = commit(out, manifest)
-        shutil.rmtree(out / WORK)
-    return manifest
+        return commit(out, manifest)
 
 
 def _conflicts(first: Path, left: Manifest, second: Path, right: Manifest) -> list[str]:
@@ -98,14 +99,16 @@ def _claim(out: Path, left: Manifest, right: Manifest) -> Manifest | None:
     if (out / MANIFEST_NAME).exists():
         manifest = read_manifest(out)
         if manifest.history[0] == _history(left, right):
-            shutil.rmtree(out / WORK, ignore_errors=True)
+            settle(out, manifest)
             return manifest
         raise PlanChangedError(f"{out} holds another archive.", fix="Give another --out.", path=out)
     if claim.exists():
         if read_json(claim, what="merge", fix=f"Remove {out}.") != wanted:
             raise PlanChangedError(f"{out} holds another merge, unfinished.", fix="Give another --out.", path=out)
         return None
-    strangers = sorted(path.name for path in out.iterdir() if not path.name.startswith(".") or path.name == WORK)
+    strangers = sorted(path.name for path in out.iterdir() if not path.name.startswith("."))
+    if (out / WORK).exists() and any((out / WORK).iterdir()):
+        strangers.append(WORK)
     if strangers:
         raise InputDataError(
             f"{out} is not empty: {', '.join(strangers[:_NAMED_AT_MOST])}.",
@@ -121,6 +124,16 @@ def _history(left: Manifest, right: Manifest) -> Change:
     return Change(FIRST_VERSION, "merge", left.rows + right.rows, 0, reason)
 
 
+def _taken_over(folder: Path, manifest: Manifest, out: Path) -> dict[str, FileRecord]:
+    """Shards of the first archive, byte for byte."""
+    files = {}
+    for config in CONFIGS:
+        for name in manifest.shards(config):
+            target = shard_name(config, index_of(name), split=split_of(name))
+            files[target] = _copied(folder, name, manifest, out / target)
+    return files
+
+
 def _renumbered(folder: Path, manifest: Manifest, out: Path, before: Manifest) -> dict[str, FileRecord]:
     """Shards of the second archive, after those of the first; their provenance names builds by new numbers."""
     files = {}
@@ -130,10 +143,12 @@ def _renumbered(folder: Path, manifest: Manifest, out: Path, before: Manifest) -
             for index, name in enumerate(manifest.shards(config, split), first):
                 target = shard_name(config, index, split=split_of(name))
                 if config == DATA:
-                    files[target] = _copied(folder / name, out / target)
+                    files[target] = _copied(folder, name, manifest, out / target)
                     continue
+                require_sound(folder, manifest, [name])
                 table = _moved(read_shard(folder / name, fix="Run `xrarchive check`."), len(before.builds))
-                write_shard(out / target, [table], schema_of(config, manifest).arrow_schema)
+                schema, image_bytes = schema_of(config, manifest).arrow_schema, bytes_per_image(manifest)
+                write_shard(out / target, [table], schema, image_bytes=image_bytes)
                 files[target] = record_file(out / target)
     return files
 
@@ -143,7 +158,8 @@ def _moved(table: pa.Table, builds: int) -> pa.Table:
     return table.set_column(table.column_names.index("build"), table.schema.field("build"), column)
 
 
-def _copied(source: Path, target: Path) -> FileRecord:
+def _copied(folder: Path, name: str, manifest: Manifest, target: Path) -> FileRecord:
     with atomic_path(target) as temporary:
-        shutil.copyfile(source, temporary)
+        require_sound(folder, manifest, [name])
+        shutil.copyfile(folder / name, temporary)
     return record_file(target)

@@ -49,6 +49,15 @@ def write_readme(folder: Path, manifest: Manifest, text: str = NO_CARD) -> None:
     write_bytes(folder / README_NAME, f"{_FENCE}{head}{_FENCE}\n{text.strip()}\n".encode())
 
 
+def restore_head(folder: Path, manifest: Manifest) -> None:
+    """Make README's head what the manifest demands, where it is not; the text below stays."""
+    if not yaml_problems(folder, manifest):
+        return
+    path = folder / README_NAME
+    parts = path.read_text(encoding="utf-8", errors="replace").split(_FENCE, 2) if path.is_file() else []
+    write_readme(folder, manifest, parts[2] if len(parts) == 3 and not parts[0] else NO_CARD)
+
+
 def read_head(folder: Path) -> Mapping[str, Any] | None:
     """The YAML head found in README.md, or None if there is none that can be read."""
     path = folder / README_NAME

@@ -23,6 +23,7 @@ from xrarchive.archive.content import hash_content, read_shard
 from xrarchive.archive.manifest import (
     FIRST_VERSION,
     MANIFEST_NAME,
+    VALIDATION_NAME,
     BuildRecord,
     Change,
     FileRecord,
@@ -35,7 +36,7 @@ from xrarchive.archive.manifest import (
     write_manifest,
 )
 from xrarchive.archive.reader import find_surplus
-from xrarchive.archive.readme import schema_of, write_readme
+from xrarchive.archive.readme import restore_head, schema_of, write_readme
 from xrarchive.archive.schema import (
     BYTES_PER_PIXEL,
     CONFIGS,
@@ -48,7 +49,7 @@ from xrarchive.archive.schema import (
     write_shard,
 )
 from xrarchive.archive.splits import rows_of_split
-from xrarchive.archive.sums import write_sums
+from xrarchive.archive.sums import sums_problems, write_sums
 from xrarchive.errors import InputDataError, LockedError, PlanChangedError, ShortfallError, StorageError
 from xrarchive.files import dump_json, is_locked, leased, read_json, sha256_bytes, sha256_file, write_json
 from xrarchive.plan import Plan, plan_top_up
@@ -80,12 +81,17 @@ def claim_folder(
     if (folder / MANIFEST_NAME).exists():
         manifest = read_manifest(folder)
         require_current(folder, manifest)
-        if _is_joined(claim, manifest):  # left if we were killed after the manifest was written
-            shutil.rmtree(folder / WORK, ignore_errors=True)
         if any(build.plan_sha256 == plan.sha256 for build in manifest.builds):
+            settle(folder, manifest)  # we may have been killed after the manifest was written
             return manifest
         if not extending:
             raise _changed(folder, "a finished archive", _plan_of(manifest.builds[0]), _comparable(wanted))
+        if not has_unfinished(folder, manifest):
+            drop_work(folder)
+        if plan.first_unit != manifest.units(plan.seed):
+            raise PlanChangedError(
+                f"{folder} was extended by another process meanwhile.", fix="Run the same command again.", path=folder
+            )
     if claim.exists():
         begun = read_json(claim, what="plan", fix=f"Remove {claim.parent}.")
         if begun != wanted:
@@ -98,9 +104,47 @@ def claim_folder(
             fix="Choose an empty or new output folder.",
             path=folder,
         )
-    claim.parent.mkdir(exist_ok=True)
+    drop_work(folder)  # units without a claim are of nobody knows what
     write_json(claim, wanted)
     return None
+
+
+def has_unfinished(folder: Path, manifest: Manifest) -> bool:
+    """Whether units wait that no build of the manifest has joined."""
+    claim = folder / WORK / "plan.json"
+    return claim.exists() and _claimed(claim) not in {build.plan_sha256 for build in manifest.builds}
+
+
+def drop_work(folder: Path) -> None:
+    """Remove all units. The claim goes first: stopped in between, what is left counts for nothing."""
+    (folder / WORK / "plan.json").unlink(missing_ok=True)
+    if (folder / WORK).exists():
+        shutil.rmtree(folder / WORK)
+
+
+def settle(folder: Path, manifest: Manifest) -> None:
+    """Bring a folder back to what its manifest says, after changes that were stopped or refused halfway.
+
+    README comes first, so that it never names a shard that is gone. Units already joined and a validation that lists
+    withdrawn images go too: they would keep what was withdrawn.
+    """
+    restore_head(folder, manifest)
+    for path in surplus_shards(folder, manifest):
+        path.unlink()
+    if not has_unfinished(folder, manifest):
+        drop_work(folder)
+    validation = folder / VALIDATION_NAME
+    if validation.is_file() and manifest.withdrawn:
+        text = validation.read_text(encoding="utf-8", errors="replace")
+        if any(dump_json(item.image_id).decode().strip() in text for item in manifest.withdrawn):
+            validation.unlink()
+    if sums_problems(folder, manifest):
+        write_sums(folder, manifest)
+
+
+def surplus_shards(folder: Path, manifest: Manifest) -> list[Path]:
+    """Files named as shards are that the manifest does not name."""
+    return [path for path in find_surplus(folder, manifest) if is_shard(path.relative_to(folder).as_posix())]
 
 
 def await_claim(folder: Path, plan: Plan, *, timeout_s: float = AWAIT_S) -> Manifest | None:
@@ -250,9 +294,7 @@ def finish_archive(
         history = (*before.history, before.follow("extend", added=added))
         manifest = dataclasses.replace(before, builds=(*before.builds, record), history=history)
     shards = write_shards(folder, manifest, lambda config: (_read_unit(folder, config, number) for number in numbers))
-    manifest = commit(folder, dataclasses.replace(manifest, files={**manifest.files, **shards}))
-    shutil.rmtree(folder / WORK)
-    return manifest
+    return commit(folder, dataclasses.replace(manifest, files={**manifest.files, **shards}))
 
 
 def write_shards(
@@ -267,7 +309,7 @@ def write_shards(
         change: Number of the change that moves rows to new shards; 0 = the rows are new.
     """
     files: dict[str, FileRecord] = {}
-    image_bytes = manifest.size_px**2 * BYTES_PER_PIXEL[manifest.mode]
+    image_bytes = bytes_per_image(manifest)
     most = capped(SHARD_ROWS, SHARD_BYTES, image_bytes)
     for config in CONFIGS:
         schema = schema_of(config, manifest).arrow_schema
@@ -282,6 +324,11 @@ def write_shards(
     return files
 
 
+def bytes_per_image(manifest: Manifest) -> int:
+    """Bytes of the pixels of one image, before compression: what decides the size of shards and row groups."""
+    return manifest.size_px**2 * BYTES_PER_PIXEL[manifest.mode]
+
+
 def record_file(path: Path) -> FileRecord:
     """Hash, size and rows of a shard on disk."""
     return FileRecord(sha256_file(path), path.stat().st_size, pq.read_metadata(path).num_rows)
@@ -290,7 +337,7 @@ def record_file(path: Path) -> FileRecord:
 def commit(folder: Path, manifest: Manifest) -> Manifest:
     """Make an archive what its new shards say: count and hash the rows, write README, SHA256SUMS, then the manifest.
 
-    From then on the change holds; shards that no longer belong to the archive go last.
+    From then on the change holds; shards and units that no longer belong to the archive go last.
     """
     counts: Counter[str] = Counter()
     for name in manifest.shards(DATA):
@@ -302,19 +349,12 @@ def commit(folder: Path, manifest: Manifest) -> Manifest:
     write_readme(folder, manifest)
     write_sums(folder, manifest)
     write_manifest(folder, manifest)
-    for path in find_surplus(folder, manifest):
-        if is_shard(path.relative_to(folder).as_posix()):
-            path.unlink()
+    settle(folder, manifest)
     return manifest
 
 
 def _is_claim(path: Path, plan: Plan) -> bool:
     return path.exists() and _claimed(path) == plan.sha256
-
-
-def _is_joined(claim: Path, manifest: Manifest) -> bool:
-    """Whether the work folder is of a build the manifest names; while it is removed, the claim may go first."""
-    return not claim.exists() or _claimed(claim) in {build.plan_sha256 for build in manifest.builds}
 
 
 def _claimed(path: Path) -> str:

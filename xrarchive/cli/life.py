@@ -120,6 +120,8 @@ def withdraw(
         raise click.UsageError("Give --ids or --where.")
     if not reason.strip():
         raise click.UsageError("--reason is empty.")
+    if any("\ud800" <= character <= "\udfff" for character in reason):
+        raise click.UsageError("--reason holds bytes that are no UTF-8.")
     day = (date or datetime.datetime.now(datetime.UTC)).date().isoformat()
     report = pipeline.withdraw(_folder(archive), ids=ids or (), where=where, reason=reason, date=day)
     emit("withdraw", report, _show_withdrawn, as_json=as_json)
