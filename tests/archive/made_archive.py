@@ -51,7 +51,7 @@ def make_image(plan: Plan, planned: PlannedImage) -> SyntheticImage:
     )
 
 
-def write_units(folder: Path, plan: Plan, indices: list[int] | None = None) -> None:
+def write_units(folder: Path, plan: Plan, indices: list[int] | None = None, *, build: int = 0) -> None:
     for index in writer.missing_units(folder, plan) if indices is None else indices:
         images = [make_image(plan, planned) for planned in plan.unit(index)]
         tallies = [
@@ -59,7 +59,7 @@ def write_units(folder: Path, plan: Plan, indices: list[int] | None = None) -> N
             for request in plan.requests
             if (count := sum((image.findings, image.absent) == (request.findings, request.absent) for image in images))
         ]
-        writer.write_unit(folder, plan.first_unit + index, images, tallies, FINDINGS)
+        writer.write_unit(folder, plan.first_unit + index, images, tallies, FINDINGS, build=build)
 
 
 def finish(folder: Path, plan: Plan) -> Manifest:

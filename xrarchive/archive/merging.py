@@ -27,7 +27,7 @@ from xrarchive.archive.manifest import (
 from xrarchive.archive.reader import read_table
 from xrarchive.archive.readme import schema_of
 from xrarchive.archive.schema import CONFIGS, DATA, shard_name, write_shard
-from xrarchive.archive.writer import WORK, bytes_per_image, commit, record_file, settle
+from xrarchive.archive.writer import WORK, bytes_per_image, commit, find_strangers, record_file, settle
 from xrarchive.errors import InputDataError, PlanChangedError, storage_errors
 from xrarchive.files import atomic_path, locked, read_json, write_json
 
@@ -106,7 +106,7 @@ def _claim(out: Path, left: Manifest, right: Manifest) -> Manifest | None:
         if read_json(claim, what="merge", fix=f"Remove {out}.") != wanted:
             raise PlanChangedError(f"{out} holds another merge, unfinished.", fix="Give another --out.", path=out)
         return None
-    strangers = sorted(path.name for path in out.iterdir() if not path.name.startswith("."))
+    strangers = find_strangers(out)
     if (out / WORK).exists() and any((out / WORK).iterdir()):
         strangers.append(WORK)
     if strangers:

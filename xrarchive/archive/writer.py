@@ -97,8 +97,7 @@ def claim_folder(
         if begun != wanted:
             raise _changed(folder, "an unfinished archive", _comparable(begun), _comparable(wanted))
         return None
-    strangers = [] if extending else sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-    if strangers:
+    if not extending and (strangers := find_strangers(folder)):
         raise InputDataError(
             f"{folder} is not empty and holds no archive: {', '.join(strangers[:5])}.",
             fix="Choose an empty or new output folder.",
@@ -107,6 +106,15 @@ def claim_folder(
     drop_work(folder)  # units without a claim are of nobody knows what
     write_json(claim, wanted)
     return None
+
+
+def find_strangers(folder: Path) -> list[str]:
+    """What stands in the way of a new archive: all that is neither hidden nor an empty folder."""
+    return sorted(
+        path.name
+        for path in folder.iterdir()
+        if not path.name.startswith(".") and (path.is_file() or any(path.iterdir()))
+    )
 
 
 def has_unfinished(folder: Path, manifest: Manifest) -> bool:
