@@ -180,8 +180,8 @@ def test_conditions(archive, where, count):
 @pytest.mark.parametrize(
     "where",
     [
-        "steps", "0", "[0, 0]", "image_id", "True", "index", "label = 'Mass'", "label ==", "nothing > 3", ")", "\0", "`",
-        "@folder", "soft_label + 1", "label == 'Mass'\nlabel == 'Mass'", "label", "💥 > 1", "latent",
+        "steps", "0", "[0, 0]", "image_id", "True", "index", "label = 'Mass'", "label ==", "nothing > 3", ")", "\0",
+        "`", "@folder", "soft_label + 1", "label == 'Mass'\nlabel == 'Mass'", "label", "💥 > 1", "latent",
     ],
 )  # fmt: skip
 def test_a_condition_that_is_none_is_refused_by_name(archive, where):

@@ -125,7 +125,7 @@ def test_damage_is_not_merged_in(archive, other, tmp_path):
         content = bytearray(path.read_bytes())
         content[-20] ^= 1
         path.write_bytes(content)
-        with pytest.raises(DamageError, match="not the shard the manifest names|cannot be read"):
+        with pytest.raises(DamageError, match=r"not the shard the manifest names|cannot be read"):
             merge(archive, other, tmp_path / f"out-{path.parent.name}")
         content[-20] ^= 1
         path.write_bytes(content)
