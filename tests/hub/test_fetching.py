@@ -187,13 +187,24 @@ def test_a_shard_that_is_missing_or_another(hub: LoopbackHub, made: tuple[Path, 
         pipeline.diff(f"{REPO}@other", made[1])
 
 
-@pytest.mark.parametrize("part", ["/revision/", "manifest.json"])
-def test_faults_that_pass_are_waited_for(hub: LoopbackHub, made: tuple[Path, Path], part: str) -> None:
+@pytest.mark.parametrize("status", [503, None])
+@pytest.mark.parametrize(
+    ("method", "part"), [("GET", "/revision/"), ("HEAD", "manifest.json"), ("GET", "manifest.json")]
+)
+def test_faults_that_pass_are_waited_for(
+    hub: LoopbackHub,
+    made: tuple[Path, Path],
+    method: str,
+    part: str,
+    status: int | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     push(hub, made[0])
-    waits: list[float] = []
-    hub.faults += [Fault("GET", part, status=503), Fault("HEAD", part, status=503)]
-    with open_source(REPO, sleep=waits.append) as source:
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)  # the library's own waits
+    hub.faults.append(Fault(method, part, status=status))
+    with open_source(REPO, sleep=lambda _seconds: None) as source:
         assert source.manifest.rows == 9
+    assert hub.faults == []
 
 
 def test_faults_that_stay_are_remote_errors(hub: LoopbackHub, made: tuple[Path, Path]) -> None:
@@ -201,6 +212,22 @@ def test_faults_that_stay_are_remote_errors(hub: LoopbackHub, made: tuple[Path, 
     waits: list[float] = []
     hub.faults += [Fault("GET", "/revision/", status=503)] * 20
     with pytest.raises(RemoteError, match="503") as caught, open_source(REPO, sleep=waits.append):
+        pass
+    assert "downloaded" in caught.value.fix
+    assert len(waits) == 5
+
+
+def test_a_download_that_always_fails_is_a_remote_error(
+    hub: LoopbackHub, made: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(hub, made[0])
+    waits: list[float] = []
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)  # the library's own waits
+    hub.faults += [Fault("HEAD", "manifest.json", status=503)] * 100
+    with (
+        pytest.raises(RemoteError, match=r"Downloading manifest\.json.*503") as caught,
+        open_source(REPO, sleep=waits.append),
+    ):
         pass
     assert "downloaded" in caught.value.fix
     assert len(waits) == 5

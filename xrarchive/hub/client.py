@@ -128,7 +128,10 @@ class HubClient:
         }
 
     def download(self, content: RepoContent, path: str, commit: str) -> Path:
-        """A local copy of one file at a commit, from the client library's cache if it is there."""
+        """A local copy of one file at a commit, from the client library's cache if it is there.
+
+        Tried again like every call: the library itself repeats some faults of downloads, and gives up at others.
+        """
         from huggingface_hub.errors import LocalEntryNotFoundError
 
         def get() -> Path:
