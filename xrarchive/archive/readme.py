@@ -18,6 +18,8 @@ from xrarchive.files import write_bytes
 from xrarchive.terms import licence_of
 
 _FENCE = "---\n"
+# The same safe loader in C where PyYAML was built with it: ten times faster, and most of the check of a small archive.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 NO_CARD = "This archive has no card yet: run `xrarchive card` after `xrarchive validate`."
 
 
@@ -65,7 +67,7 @@ def read_head(folder: Path) -> Mapping[str, Any] | None:
         return None
     try:
         parts = path.read_text(encoding="utf-8").split(_FENCE, 2)
-        head = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0] else None
+        head = yaml.load(parts[1], Loader=_LOADER) if len(parts) == 3 and not parts[0] else None
     except (yaml.YAMLError, ValueError):  # ValueError: not UTF-8, or an impossible date
         return None
     return head if isinstance(head, dict) else None
