@@ -363,9 +363,10 @@ def test_an_edited_manifest_is_refused(archive):
             change()
 
 
-def test_a_flipped_bit_makes_no_new_format(archive):
+@pytest.mark.parametrize(("there", "instead"), [("manifest/2", "manifest/3"), ('"schema"', '"sbhema"')])
+def test_a_flipped_bit_makes_no_new_format(archive, there, instead):
     path = archive / MANIFEST_NAME
-    path.write_text(path.read_text().replace("manifest/2", "manifest/3"))
+    path.write_text(path.read_text().replace(there, instead))
     with pytest.raises(DamageError, match="checksum"):
         read_manifest(archive)
 

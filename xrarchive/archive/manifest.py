@@ -249,11 +249,12 @@ def parse_manifest(value: Any, path: Path) -> Manifest:
         InputDataError: If it is of a format that this version does not read.
         DamageError: If a field is missing or misshapen, or its checksum is not that of the rest.
     """
-    schema = value.get("schema") if isinstance(value, dict) else None
+    content = {name: item for name, item in value.items() if name != "checksum"} if isinstance(value, dict) else {}
+    schema = str(content.get("schema"))
     known = {f"{_SCHEMA}{number}": number for number in (FORMAT - 1, FORMAT)}
-    content = {name: item for name, item in value.items() if name != "checksum"} if schema else {}
-    altered = schema is not None and value.get("checksum") != sha256_bytes(dump_json(content))
-    if schema not in known and not (altered and "checksum" in value):  # a flipped bit makes no new format
+    checksum = value.get("checksum") if content else None
+    altered = checksum != sha256_bytes(dump_json(content))
+    if schema not in known and not (checksum and altered):  # a flipped bit makes no new format
         raise InputDataError(
             f"{path} is of format {schema!r}, this version reads {' and '.join(known)}.",
             fix="Update xrarchive.",
