@@ -27,7 +27,6 @@ from xrarchive.files import TEMPORARY_PREFIX, locked
 
 SHARES = {"train": 0.5, "validation": 0.25, "test": 0.25}
 KILLS, FLIPS, LEVELS, RACES = 200, 2_000, 30, 200
-# README's text below its head is not covered by the manifest, nor are all keys of the head.
 _NEW_MOUNTS, _PRIVATE = 0x0002_0000, 0x0004_4000
 _TMPFS_BYTES = 1 << 20
 
