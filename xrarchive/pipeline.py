@@ -372,7 +372,7 @@ def check(
         read_data: See `xrarchive.archive.reader.check_archive`, as for `part` and `decode`.
         part: Which of how many parts of the shards to hash.
         decode: Whether to decode every image.
-        regenerate: How many images to make again, chosen by the archive's content hash; 0 = none.
+        regenerate: How many images to make again, evenly spread over the archive; 0 = none.
         generator: Weights of the build; None = bundled.
         on_status: Told of each shard.
 

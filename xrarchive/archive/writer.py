@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -268,13 +268,7 @@ def finish_archive(
     tallies = _sum_tallies(folder, rounds)
     added = sum(tally.accepted for tally in tallies)
     if not added:
-        asked, starts = (sum(getattr(tally, name) for tally in tallies) for name in ("asked", "starts"))
-        raise ShortfallError(
-            f"Not one of {asked} images was reached from {starts} starts, so {folder} "
-            + ("is as it was." if before else "holds no archive."),
-            fix="Ask for other findings with another --out, or train a generator and a guide that know these.",
-            path=folder,
-        )
+        _refuse_empty(folder, tallies, extended=before is not None)
     numbers = [round_.first_unit + index for round_ in rounds for index in range(round_.units)]
     record = BuildRecord(
         plan_sha256=plan.sha256,
@@ -303,6 +297,21 @@ def finish_archive(
         manifest = dataclasses.replace(before, builds=(*before.builds, record), history=history)
     shards = write_shards(folder, manifest, lambda config: (_read_unit(folder, config, number) for number in numbers))
     return commit(folder, dataclasses.replace(manifest, files={**manifest.files, **shards}))
+
+
+def _refuse_empty(folder: Path, tallies: Sequence[Tally], *, extended: bool) -> NoReturn:
+    asked, starts = (sum(getattr(tally, name) for tally in tallies) for name in ("asked", "starts"))
+    reached = f"Not one of {asked} images was reached from {starts} starts"
+    if extended:
+        drop_work(folder)  # it would bar the way to every other change
+        raise ShortfallError(
+            f"{reached}; {folder} is as it was.", fix="Ask for other sets of findings with --requests.", path=folder
+        )
+    raise ShortfallError(
+        f"{reached}, so {folder} holds no archive.",
+        fix="Ask for other findings with another --out, or train a generator and a guide that know these.",
+        path=folder,
+    )
 
 
 def write_shards(
@@ -432,12 +441,14 @@ def _sum_tallies(folder: Path, rounds: Sequence[Plan]) -> tuple[Tally, ...]:
 
 
 def _sum_tally(request: ImageRequest, parts: Sequence[Mapping[str, Any]]) -> Tally:
+    counts = {name: sum(part[name] for part in parts) for name in ("accepted", "starts", "filtered")}
+    missed_by = [part["missed_by"] for part in parts if part["missed_by"] is not None]
     return Tally(
         request.findings,
         request.absent,
         asked=request.count,
-        **{name: sum(part[name] for part in parts) for name in ("accepted", "starts", "filtered")},
-        missed_by=min((part["missed_by"] for part in parts if part["missed_by"] is not None), default=None),
+        **counts,
+        missed_by=min(missed_by) if missed_by and counts["accepted"] < request.count else None,
         median_steps=_median([value for part in parts for value in part["steps"]]),
         median_travel_deg=_median([value for part in parts for value in part["travel_deg"]]),
     )
