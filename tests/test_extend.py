@@ -123,7 +123,7 @@ def test_split_then_extended_every_image_falls_where_the_rule_says(archive, weig
 
 def test_other_weights_are_refused(archive, weights):
     before = archive_bytes(archive)
-    with pytest.raises(InputDataError, match="is not the judge"):
+    with pytest.raises(InputDataError, match="a judge was expected"):
         pipeline.extend(archive, per_class=PER_CLASS + 1, **{**weights, "judge": weights["guide"]})
     with pytest.raises(ValueError, match="per_class"):
         pipeline.extend(archive, **weights)

@@ -35,7 +35,7 @@ NIH_FINDINGS = (
 NIH_VOCABULARY = (NO_FINDING, *NIH_FINDINGS)
 
 # Each finding is a column of the archive beside these.
-_COLUMNS = ("image", "image_id", "label", "findings", "soft_label", "synthetic")
+_COLUMNS = ("image", "image_id", "label", "findings", "soft_label", "synthetic", "pixels_sha256")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9 _-]{0,62}")
 
 

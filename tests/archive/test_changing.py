@@ -18,7 +18,9 @@ from xrarchive.archive import writer
 from xrarchive.archive.changing import find_leftovers, remove_leftovers, split, withdraw
 from xrarchive.archive.manifest import MANIFEST_NAME, VALIDATION_NAME, read_manifest
 from xrarchive.archive.reader import check_archive, read_table
+from xrarchive.archive.readme import write_readme
 from xrarchive.archive.schema import PROVENANCE
+from xrarchive.archive.sums import write_sums
 from xrarchive.errors import DamageError, InputDataError, PlanChangedError, StorageError
 from xrarchive.files import locked
 from xrarchive.plan import Plan, SearchSettings
@@ -111,8 +113,8 @@ def test_a_shard_that_is_all_withdrawn_goes_and_its_number_may_come_again(archiv
 
 def test_twice_is_no_change_and_the_card_stays(archive):
     take_out(archive, GONE)
-    with (archive / "README.md").open("a") as stream:
-        stream.write("A card.\n")
+    write_readme(archive, read_manifest(archive), "A card.")
+    write_sums(archive, read_manifest(archive))
     before = files_below(archive)
     report = take_out(archive, GONE)
     assert (report.removed, report.rewritten, report.version) == ((), 0, "2.0.0")

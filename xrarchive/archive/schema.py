@@ -163,13 +163,13 @@ def write_shard(
 
     Image bytes, hashes and numbers with fractions stay uncompressed and plain: compressing images saves .5 %, the rest
     never repeats, so that a dictionary of it is a second copy, and both ruin de-duplication on the Hub. Pages carry
-    checksums and an index; row groups hold 1,000 rows, or 32 MiB of pixels, or without `regroup` a table each.
+    checksums and an index; row groups hold 1,000 rows, or 32 MiB of pixels; without `regroup` no table shares one.
     """
     rows = 0
     with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, **_options(schema)) as writer:
         group = capped(ROW_GROUP_ROWS, ROW_GROUP_BYTES, image_bytes)
         for table in _regrouped(tables, group) if regroup else tables:
-            writer.write_table(table, row_group_size=group if regroup else table.num_rows)
+            writer.write_table(table, row_group_size=group if regroup else min(group, table.num_rows))
             rows += table.num_rows
         writer.add_key_value_metadata({"content_defined_chunking": json.dumps(_CHUNKING)})
     return rows
