@@ -22,6 +22,7 @@ from xrarchive.archive.content import read_shard, require_sound
 from xrarchive.archive.manifest import (
     MANIFEST_NAME,
     README_NAME,
+    SUMS_NAME,
     FileRecord,
     Manifest,
     Withdrawal,
@@ -31,7 +32,7 @@ from xrarchive.archive.manifest import (
     require_current,
     split_of,
 )
-from xrarchive.archive.readme import restore_head, schema_of
+from xrarchive.archive.readme import schema_of
 from xrarchive.archive.schema import CONFIGS, DATA, PROVENANCE, shard_name, write_shard
 from xrarchive.archive.writer import (
     WORK,
@@ -40,6 +41,7 @@ from xrarchive.archive.writer import (
     drop_work,
     has_unfinished,
     record_file,
+    restore_texts,
     settle,
     surplus_shards,
     write_shards,
@@ -197,7 +199,7 @@ def find_leftovers(folder: Path, *, unfinished: bool = False) -> tuple[Leftover,
             begun = [
                 path for path in sorted(folder.glob("*/*.parquet")) if is_shard(path.relative_to(folder).as_posix())
             ]
-            begun += [path for path in (folder / README_NAME,) if path.exists()]
+            begun += [path for path in (folder / README_NAME, folder / SUMS_NAME) if path.exists()]
             found += [_leftover(folder, path, "part of an unfinished build") for path in begun]
         if joined or unfinished:
             found.append(_leftover(folder, work, "units already joined" if joined else "units of an unfinished build"))
@@ -217,7 +219,7 @@ def remove_leftovers(folder: Path, *, unfinished: bool = False) -> tuple[Leftove
     with locked(folder), storage_errors(folder):
         found = find_leftovers(folder, unfinished=unfinished)  # while we waited, some may have become an archive
         if (folder / MANIFEST_NAME).exists():
-            restore_head(folder, read_manifest(folder))  # it may name what goes now
+            restore_texts(folder, read_manifest(folder))  # they may name what goes now
         for item in found:
             if item.path == WORK:
                 drop_work(folder)

@@ -146,6 +146,16 @@ def settle(folder: Path, manifest: Manifest) -> None:
         text = validation.read_text(encoding="utf-8", errors="replace")
         if any(dump_json(item.image_id).decode().strip() in text for item in manifest.withdrawn):
             validation.unlink()
+    _restore_sums(folder, manifest)
+
+
+def restore_texts(folder: Path, manifest: Manifest) -> None:
+    """Make README's head and SHA256SUMS what the manifest demands, where they are not."""
+    restore_head(folder, manifest)
+    _restore_sums(folder, manifest)
+
+
+def _restore_sums(folder: Path, manifest: Manifest) -> None:
     if sums_problems(folder, manifest):
         write_sums(folder, manifest)
 
