@@ -347,8 +347,13 @@ def _make_archive(
             rounds.append(following)
             _make_units(work, following, own_share(writer.missing_units(out, following), place, places))
             if places > 1:
-                writer.await_units(out, following)
-            following = writer.next_round(out, rounds)
+                writer.await_units(out, following, first=plan)
+            try:
+                following = writer.next_round(out, rounds)
+            except InputDataError:  # the first process was quicker: it has joined the units and removed them
+                if not place:
+                    raise
+                break
         return writer.await_manifest(out, plan) if place else _finish(work, rounds)
 
 

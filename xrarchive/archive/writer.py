@@ -207,14 +207,24 @@ def require_unleased(folder: Path) -> None:
                 )
 
 
-def await_units(folder: Path, plan: Plan, *, timeout_s: float = AWAIT_S) -> None:
+def await_units(folder: Path, plan: Plan, *, first: Plan | None = None, timeout_s: float = AWAIT_S) -> None:
     """Wait for units that other processes make; a unit that comes begins the waiting anew.
+
+    Units that another process has joined meanwhile are waited for no more: `first` is the build's first round.
 
     Raises:
         StorageError: If none comes any more.
     """
-    while missing := missing_units(folder, plan):
-        _await(lambda: len(missing_units(folder, plan)) < len(missing), f"unit {missing[0]} of {folder}", timeout_s)
+
+    def joined() -> bool:
+        return _is_finished(folder, first or plan)
+
+    while (missing := missing_units(folder, plan)) and not joined():
+        _await(
+            lambda: len(missing_units(folder, plan)) < len(missing) or joined(),
+            f"unit {missing[0]} of {folder}",
+            timeout_s,
+        )
 
 
 def await_manifest(folder: Path, plan: Plan, *, timeout_s: float = AWAIT_S) -> Manifest:
