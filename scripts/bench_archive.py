@@ -21,6 +21,7 @@ import os
 import platform
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -64,7 +65,7 @@ def main() -> int:
     films, kind = load_films(arguments.data, sizes.packed, arguments.films)
     print(f"{sizes.packed:,} images: {kind}", flush=True)
     with tempfile.TemporaryDirectory(dir=arguments.work) as work:
-        result = {"films": kind, **measure(Path(work), films, sizes)}
+        result = {"films": kind, **measure(Path(work), films, sizes, arguments.only.split(","))}
     versions = {name: metadata.version(name) for name in ("datasets", "hf-xet", "numpy", "pillow", "pyarrow")}
     machine = f"{platform.machine()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} at the end"
     print(machine)
@@ -72,11 +73,15 @@ def main() -> int:
     return 0
 
 
-def measure(work: Path, films: Pixels, sizes: Sizes) -> Json:
-    """All five parts."""
-    with quiet_datasets():
-        result = measure_packing(work, films, sizes.repeats)
-        result |= measure_loading(work, films, sizes.repeats)
+def measure(work: Path, films: Pixels, sizes: Sizes, parts: Sequence[str]) -> Json:
+    """Packing and loading, and the life at length with check, memory and bytes sent."""
+    result: Json = {}
+    if "packing" in parts:
+        with quiet_datasets():
+            result |= measure_packing(work, films, sizes.repeats)
+            result |= measure_loading(work, films, sizes.repeats)
+    if "life" not in parts:
+        return result
     small, large = (measure_life(work / str(rows), rows) for rows in (sizes.small, sizes.large))
     base = work / str(sizes.large)
     result |= measure_check(base / "base", sizes.repeats) | memory(small, large)
@@ -99,6 +104,7 @@ def parse() -> argparse.Namespace:
         "--data", type=Path, default=data, help="folder with nih256 or mednist [default: XRARCHIVE_DATA]"
     )
     parser.add_argument("--films", choices=FILMS, help="what is packed [default: the first that is there]")
+    parser.add_argument("--only", default="packing,life", help="parts 1 and 2, parts 3 to 5 [default: %(default)s]")
     parser.add_argument("--work", type=Path, default=Path("runs/bench-archive"), help="[default: %(default)s]")
     return parser.parse_args()
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib.util
 import json
 import os
 import shutil
@@ -24,6 +23,7 @@ import numpy as np
 
 from xrarchive.archive import writer
 from xrarchive.archive.changing import withdraw
+from xrarchive.archive.diffing import diff_archives, open_folder
 from xrarchive.archive.manifest import Manifest, WeightsRecord, read_manifest
 from xrarchive.archive.reader import check_archive, read_table
 from xrarchive.archive.schema import DATA
@@ -39,8 +39,6 @@ NUISANCES = ("view", "sex", "age", "source")
 EXTENDED, WITHDRAWN = 0.1, 0.01
 # Side of the grid a smooth field is drawn on, and the noise of a film on top of it, in grey values.
 _GRID, _NOISE = 8, 2.0
-# Compares archives, where this version can.
-_DIFFING = "xrarchive.archive.diffing"
 _DATE, _REASON = "2026-01-01", "bench"
 STEPS = ("pack", "check", "diff", "extend", "withdraw_one_shard", "withdraw_scattered")
 
@@ -186,7 +184,7 @@ def run_step(step: str, folder: Path, *, rows: int, before: Path | None) -> floa
     if ids:
         withdraw(folder, ids=ids, reason=_REASON, date=_DATE)
     elif step == "diff":
-        importlib.import_module(_DIFFING).diff_archives(before or folder, folder)
+        diff_archives(open_folder(before or folder), open_folder(folder))
     else:
         report = check_archive(folder, read_data=True)
         if not report.sound:
@@ -214,17 +212,11 @@ def measure_life(work: Path, rows: int) -> Json:
         ("withdraw_scattered", "scattered"),
     ):
         found[step] = measured_step(step, copy_archive(base, work / name), rows=extension)
-    if can_diff():
-        found["diff"] = measured_step("diff", work / "scattered", before=base)
+    found["diff"] = measured_step("diff", work / "scattered", before=base)
     for step, figures in found.items():
         name, peak = step.replace("_", " "), figures["peak_bytes"] / 1e6
         print(f"{rows:,} rows, {name}: {figures['seconds']:.1f} s, {peak:,.0f} MB", flush=True)
     return {"rows": rows, "shards": len(read_manifest(base).shards(DATA)), "steps": found}
-
-
-def can_diff() -> bool:
-    """Whether archives can be compared yet."""
-    return importlib.util.find_spec(_DIFFING) is not None
 
 
 def measure_check(folder: Path, repeats: int) -> Json:
