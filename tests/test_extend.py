@@ -1,15 +1,18 @@
 """Extending an archive with real weights of the tiny world: it grows as if it had been asked for all at once."""
 
+import contextlib
 import shutil
 
 import pytest
 from tiny_build import FINDINGS, PER_CLASS, archive_bytes, build_tiny
 
 from xrarchive import pipeline
+from xrarchive.archive import writer
 from xrarchive.archive.manifest import MANIFEST_NAME, read_manifest
 from xrarchive.archive.reader import check_archive, read_table
 from xrarchive.archive.writer import WORK
-from xrarchive.errors import InputDataError, PlanChangedError
+from xrarchive.errors import InputDataError, LockedError, PlanChangedError
+from xrarchive.files import leased
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +134,36 @@ def test_other_weights_are_refused(archive, weights):
     with pytest.raises(InputDataError, match="No finished archive"):
         pipeline.extend(archive, per_class=9, **weights)
     assert archive_bytes(archive) == {name: data for name, data in before.items() if name != MANIFEST_NAME}
+
+
+def test_shares_help_one_another_and_whoever_ends_last_joins(archive, weights, tmp_path):
+    grown = {"per_class": PER_CLASS + 2, "workers": 1, **weights}
+    straight, shared = (shutil.copytree(archive, tmp_path / name) for name in ("straight", "shared"))
+    pipeline.extend(straight, **grown)
+    with pytest.raises(KeyboardInterrupt):  # claimed, and no unit made
+        pipeline.extend(shared, on_status=stop_after(0), **grown)
+    held = shared / WORK / f"unit-{read_manifest(shared).builds[0].units:05d}.lock"
+    with leased(held):
+        assert pipeline.extend(shared, units=(1, 2), **grown).unfinished
+        with pytest.raises(LockedError, match="--units"):
+            pipeline.extend(shared, **grown)
+    assert not pipeline.extend(shared, units=(2, 2), **grown).unfinished
+    assert archive_bytes(shared) == archive_bytes(straight)
+
+
+def test_a_share_that_comes_late_makes_nothing_again(archive, weights, tmp_path, monkeypatch):
+    grown = {"per_class": PER_CLASS + 2, "workers": 1, **weights}
+    straight, shared = (shutil.copytree(archive, tmp_path / name) for name in ("straight", "shared"))
+    pipeline.extend(straight, **grown)
+    claim = writer.claim_folder
+
+    def overtaken(folder, plan, **options):
+        found = claim(folder, plan, **options)
+        monkeypatch.setattr(writer, "claim_folder", claim)
+        monkeypatch.setattr("xrarchive.building.locked", lambda *_, **__: contextlib.nullcontext())
+        pipeline.extend(shared, units=(2, 2), **grown)
+        return found
+
+    monkeypatch.setattr(writer, "claim_folder", overtaken)
+    assert not pipeline.extend(shared, units=(1, 2), **grown).unfinished
+    assert archive_bytes(shared) == archive_bytes(straight)

@@ -383,12 +383,15 @@ def _share(work: _Work, number: int, of: int) -> Manifest | None:
     while True:
         current = rounds[-1]
         own = own_share(writer.missing_units(work.out, current), number - 1, of)
-        for index in (*own, *(index for index in writer.missing_units(work.out, current) if index not in own)):
+        others = [index for index in writer.missing_units(work.out, current) if index not in own]
+        for index in (*own, *others):
+            if done := writer.finished(work.out, work.plan):  # joined by another, and the units are gone
+                return done
             with leased(writer.unit_lease(work.out, current, index)) as free:
                 if free and index in writer.missing_units(work.out, current):
                     _make_units(work, current, [index])
         if writer.missing_units(work.out, current):
-            return None
+            return writer.finished(work.out, work.plan)
         with locked(work.out, wait_s=_CLAIM_S, clean=False):
             if done := writer.finished(work.out, work.plan):
                 return done

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +12,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from xrarchive.archive.content import UNREADABLE
 from xrarchive.archive.exporting.names import safe_name
-from xrarchive.archive.manifest import Manifest
+from xrarchive.archive.manifest import Manifest, split_of
 from xrarchive.archive.schema import DATA
 from xrarchive.errors import DamageError
 from xrarchive.records import OnStatus, Status
 
-# What pyarrow raises on damaged bytes; UnicodeDecodeError for damaged names.
-_UNREADABLE = (OSError, pa.ArrowException, UnicodeDecodeError)
 # Rows in memory at a time; an image of 1024 px is about 1 MB.
 _BATCH_ROWS = 64
-_SHARD_NAME = re.compile(rf"{DATA}/((?P<split>[A-Za-z0-9_]+)-\d{{5}}(-r\d+)?)\.parquet")
 
 
 @dataclass(frozen=True)
@@ -58,13 +55,10 @@ def read_shards(archive_dir: Path, manifest: Manifest, on_status: OnStatus) -> I
     """Every shard of the data config in row order; `on_status` is told after every row.
 
     Raises:
-        DamageError: If a shard is missing, unreadable, without a split in its name, or of another number of rows.
+        DamageError: If a shard is missing, unreadable, or of another number of rows.
     """
     done = 0
     for path in manifest.shards(DATA):
-        found = _SHARD_NAME.fullmatch(path)
-        if found is None:
-            raise _damaged(archive_dir / path, "its name says no split")
 
         def rows(path: str = path, before: int = done) -> Iterator[Row]:
             count = 0
@@ -74,7 +68,7 @@ def read_shards(archive_dir: Path, manifest: Manifest, on_status: OnStatus) -> I
             if count != manifest.files[path].rows:
                 raise _damaged(archive_dir / path, f"{count} rows, the manifest says {manifest.files[path].rows}")
 
-        yield Shard(found[1], found["split"], rows())
+        yield Shard(Path(path).stem, split_of(path), rows())
         done += manifest.files[path].rows
 
 
@@ -85,7 +79,7 @@ def _read_rows(path: Path, findings: Sequence[str]) -> Iterator[Row]:
                 columns = {name: _plain(batch[name]) for name in batch.schema.names}
                 for values in zip(*columns.values(), strict=True):
                     yield _row(dict(zip(columns, values, strict=True)), findings)
-    except _UNREADABLE as err:
+    except UNREADABLE as err:
         raise _damaged(path, str(err)) from err
 
 
