@@ -23,7 +23,7 @@ def weights(tiny_generator, tiny_guide, tiny_judge):
 @pytest.fixture(scope="module")
 def archive(weights, tiny_set, tiny_referee, tmp_path_factory):
     folder = build_tiny(tmp_path_factory.mktemp("cards") / "chests", weights).out
-    pipeline.validate(folder, radiographs=tiny_set, judge=weights["judge"], referee=tiny_referee)
+    pipeline.validate(folder, radiographs=[tiny_set], judge=weights["judge"], referee=tiny_referee)
     pipeline.write_card(folder)
     return folder
 
@@ -143,7 +143,7 @@ def test_it_names_weights_manifest_and_versions(card, manifest):
     ("copies", "words"), [(None, "were not searched for"), (0, "0 were found"), (2, "2 were found")]
 )
 def test_privacy_says_what_was_searched(manifest, report, copies, words):
-    report["duplicates"]["copies"] |= {"value": copies}
+    report["privacy"]["copies"] |= {"value": copies}
     text = render_dataset_card(manifest, report, archive_dir=Path("chests"))
     assert words in text
     assert "absence of evidence is not anonymity" in text.replace("\n", " ")
@@ -323,25 +323,25 @@ def test_the_card_says_how_many_images_show_it(manifest, report, card):
             ):
                 value = purity[key]["value"]
                 assert cell == "–" if value is None else cell.startswith(f"{value:.2f} (")
-    report["labels"]["Mass"]["purity"]["rogan_gladen"] |= {"value": 0.9, "floor": {"value": 0.021}}
-    report["labels"]["Mass"]["purity"]["soft"] |= {"value": 0.2, "low": 0.1, "high": 0.3}
+    report["labels"]["findings"]["Mass"]["purity"]["rogan_gladen"] |= {"value": 0.9, "floor": {"value": 0.021}}
+    report["labels"]["findings"]["Mass"]["purity"]["soft"] |= {"value": 0.2, "low": 0.1, "high": 0.3}
     text = rendered(manifest, report)
     assert "Mass (2.1 % of real radiographs)" in text.split("**Most images asked to show ")[1].split("will not")[0]
-    for labels in (report["labels"], report["labels_referee"]):
+    for labels in (report["labels"], report["labels"]["referee"]):
         for found in labels.values():
             for measure in found["purity"].values():
                 measure |= {"value": 0.9, "low": 0.8, "high": 1.0}
     assert "Most images" not in rendered(manifest, report)
     reason = "Nobody looked."
-    purity = report["labels"]["Mass"]["purity"]
+    purity = report["labels"]["findings"]["Mass"]["purity"]
     purity |= {key: {"value": None, "reason": reason} for key in purity}
     (row,) = [row for row in rows_of(rendered(manifest, report)) if row[:2] == ["Mass", "judge"]]
     assert row[2:] == ["–"] * 6 + [reason]
 
 
 def test_what_came_along_is_shown_where_it_was_measured(manifest, report, card):
-    assert report["nuisances"], "the tiny guide knows views"
-    found = report["nuisances"]["view"]["Mass"]
+    assert report["labels"]["nuisances"], "the tiny guide knows views"
+    found = report["labels"]["nuisances"]["view"]["Mass"]
     expected = f"{found['positive_start']['value']:.2f} → {found['positive_end']['value']:.2f}"
     table = next(table for table in tables(card) if [cell.strip() for cell in table[0]] == ["", "label", "view"][1:])
     assert ["Mass", expected] in [[cell.strip() for cell in row] for row in table]
@@ -351,7 +351,7 @@ def test_what_came_along_is_shown_where_it_was_measured(manifest, report, card):
 def test_a_validation_of_an_older_version_still_has_a_card(manifest, report):
     for name in ("labels_by", "labels_referee", "raters", "nuisances"):
         del report[name]
-    for found in report["labels"].values():
+    for found in report["labels"]["findings"].values():
         del found["purity"]
     text = rendered(manifest, report)
     assert "judge AUROC, Mass" in text

@@ -16,7 +16,7 @@ LEFT_WITHOUT_TORCH = ("gan.settings", "gan.stats", "gan.curves", "classifier.set
 # Right of the waist: knows archives, never imports torch.
 RIGHT = ("archive", "validation", "cards", "hub")
 # May import both, inside their functions only.
-WIRING = ("pipeline", "building", "regenerating", "doctor", "cli", "__main__", "")
+WIRING = ("pipeline", "building", "regenerating", "validating", "doctor", "cli", "__main__", "")
 
 
 def module_name(path):

@@ -65,7 +65,7 @@ def carded(built, weights, tiny_set, tmp_path_factory):
     """Built, validated, with its card. Not to be changed."""
     folder = tmp_path_factory.mktemp("carded") / "archive"
     shutil.copytree(built.out, folder)
-    pipeline.validate(folder, radiographs=tiny_set, judge=weights["judge"])
+    pipeline.validate(folder, radiographs=[tiny_set], judge=weights["judge"])
     pipeline.write_card(folder)
     return folder
 
@@ -114,7 +114,7 @@ def test_the_manifest_names_weights_seed_search_and_versions(built, weights):
 def test_validate_card_check_show(carded, built, tiny_set):
     report = json.loads((carded / "validation.json").read_bytes())
     assert report["manifest_sha256"] == built.manifest_sha256
-    assert set(report["labels"]) == set(FINDINGS)
+    assert set(report["labels"]["findings"]) == set(FINDINGS)
     assert str(tiny_set) not in (carded / "validation.json").read_text()
     assert (carded / "README.md").read_text().startswith("---\nlicense: other\n")
     assert pipeline.check(carded, read_data=True).problems == ()

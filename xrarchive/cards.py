@@ -20,6 +20,7 @@ from xrarchive.classifier.offering import list_offerings
 from xrarchive.errors import GateError
 from xrarchive.records import Tally
 from xrarchive.terms import licence_of, require_terms
+from xrarchive.validation.report import SCHEMA
 from xrarchive.validation.summary import PurityRow, moved_rows, purity_rows, summary_rows
 
 _PACKAGE = Path(__file__).parent
@@ -49,8 +50,15 @@ def render_dataset_card(manifest: Manifest, report: Mapping[str, Any], *, archiv
         archive_dir: Named in the snippets by its last part only: a card holds no path of the publisher's machine.
 
     Raises:
-        GateError: If the report belongs to another manifest.
+        GateError: If the report belongs to another manifest or another version.
     """
+    if report.get("schema") != SCHEMA:
+        raise GateError(
+            f"The validation in {archive_dir} was written by another version: its schema is {report.get('schema')}, "
+            f"expected {SCHEMA}.",
+            fix=f"Run `xrarchive validate {archive_dir}` again.",
+            path=archive_dir,
+        )
     if report.get("manifest_sha256") != manifest.sha256:
         raise GateError(
             f"The validation in {archive_dir} names the manifest {str(report.get('manifest_sha256'))[:12]}, "
@@ -63,6 +71,8 @@ def render_dataset_card(manifest: Manifest, report: Mapping[str, Any], *, archiv
         "dataset.md",
         manifest=manifest,
         report=report,
+        labelled_by=report.get("labels", {}).get("by"),
+        nuisances=report.get("labels", {}).get("nuisances", {}),
         rows=summary_rows(report),
         requests=[_request(tally) for tally in manifest.tallies],
         filtered=manifest.judge_filtered,
@@ -253,7 +263,7 @@ def _values(found: Sequence[Mapping[str, float] | None]) -> str:
 
 
 def _privacy(report: Mapping[str, Any]) -> str:
-    copies = report["duplicates"]["copies"]
+    copies = report.get("privacy", {}).get("copies", {"value": None})
     searched = (
         f"exact and near copies of training radiographs were searched for and {copies['value']} were found"
         if copies["value"] is not None

@@ -8,33 +8,29 @@ The only module on both sides of the waist; torch is imported inside the functio
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xrarchive.archive.changing import find_leftovers, remove_leftovers, split, withdraw
 from xrarchive.archive.manifest import README_NAME, VALIDATION_NAME, Manifest, read_manifest
 from xrarchive.archive.merging import merge
 from xrarchive.archive.reader import CheckReport, Problem, check_archive, read_pixels, read_table
-from xrarchive.archive.schema import JUDGE_PREFIX, PROVENANCE
 from xrarchive.archive.sums import write_sums
 from xrarchive.building import ROLES, BuildReport, build, extend, weights_path
-from xrarchive.bundled import bundled_reference
 from xrarchive.errors import InputDataError
-from xrarchive.files import atomic_path, is_locked, read_json, sha256_file, write_json
-from xrarchive.pixels import Pixels, write_grid
-from xrarchive.radiographs import RadiographSet, ingest, open_set
+from xrarchive.files import atomic_path, is_locked, read_json
+from xrarchive.pixels import write_grid
+from xrarchive.radiographs import ingest, open_set
 from xrarchive.records import OnStatus, ignore_status
+from xrarchive.validating import validate
 
 if TYPE_CHECKING:
     from xrarchive.archive.diffing import ArchiveDiff
     from xrarchive.archive.exporting import ArchiveExport, Format
-    from xrarchive.classifier.classifier import Classifier
     from xrarchive.classifier.settings import ClassifierSettings, Role
     from xrarchive.classifier.training import ClassifierReport
     from xrarchive.classifier.xrv_import import XrvReport
@@ -46,8 +42,6 @@ if TYPE_CHECKING:
     from xrarchive.gan.training import TrainingReport
     from xrarchive.hub import Publication, Receipt
     from xrarchive.regenerating import Regenerated
-    from xrarchive.validation.raters import Rater
-    from xrarchive.validation.reference import Reference
 
 __all__ = [
     "BuildReport",
@@ -180,70 +174,6 @@ def train_classifier(
     return training.train_classifier(
         open_set(set_dir), out, role=role, settings=settings, guide=guide, on_status=on_status
     )
-
-
-def validate(
-    archive_dir: Path,
-    *,
-    radiographs: Path | None = None,
-    judge: Path | None = None,
-    referee: Path | None = None,
-    on_status: OnStatus = ignore_status,
-) -> dict[str, Any]:
-    """Measure an archive against real radiographs and write validation.json; returns its content.
-
-    Args:
-        archive_dir: A finished archive.
-        radiographs: Radiograph set with films no generator saw; None = the bundled reference statistics.
-        judge: The judge the archive was built with; None = bundled.
-        referee: A classifier that had no part in the archive and measures its labels too, or alone if the judge was
-            asked to filter; None = nobody does.
-        on_status: Told what is being measured.
-
-    Raises:
-        InputDataError: If there is no archive, the judge is not the one the manifest names, or the referee is no
-            referee, had a part in the archive, or sees images of another size.
-        DamageError: If a shard cannot be read.
-    """
-    from xrarchive.features import IMAGENET, imagenet_features, imagenet_fingerprint
-    from xrarchive.validation.columns import PROVENANCE_COLUMNS, needed_columns, to_images
-    from xrarchive.validation.reference import load_reference
-    from xrarchive.validation.report import make_report
-
-    manifest = read_manifest(archive_dir)
-    measuring = _load_judge(weights_path("judge", judge), archive_dir, manifest)
-    third = None if referee is None else _load_referee(weights_path("referee", referee), manifest)
-    real = None if radiographs is None else open_set(radiographs)
-    images = to_images(
-        read_table(archive_dir, needed_columns(manifest.findings, _columns(manifest))),
-        read_table(archive_dir, list(PROVENANCE_COLUMNS), PROVENANCE),
-        manifest.findings,
-        manifest.nuisances,
-    )
-    fingerprints = {IMAGENET: imagenet_fingerprint(), "judge": measuring.sha256}
-    reference = (
-        load_reference(bundled_reference()) if real is None else _reference(real, measuring, fingerprints, on_status)
-    )
-    report = make_report(
-        manifest,
-        images,
-        synthetic={
-            IMAGENET: imagenet_features(images.pixels, on_status=on_status),
-            "judge": measuring.features(images.pixels),
-        },
-        fingerprints=fingerprints,
-        reference=reference,
-        judge=_rater("judge", measuring, manifest, images.judge),
-        referee=None
-        if third is None
-        else _rater("referee", third, manifest, _known_scores(third, manifest, images.pixels)),
-        radiographs=None if real is None else _trained_on(real, manifest),
-        seed=manifest.builds[0].seed,
-        on_status=on_status,
-    )
-    write_json(archive_dir / VALIDATION_NAME, report)
-    write_sums(archive_dir, manifest)
-    return report
 
 
 def write_card(archive_dir: Path) -> Path:
@@ -506,104 +436,6 @@ def diff(a: str | Path, b: str | Path, *, changelog: Path | None = None) -> Arch
     if changelog is not None:
         write_entry(changelog, found)
     return found
-
-
-def _columns(manifest: Manifest) -> list[str]:
-    return [JUDGE_PREFIX + name for name in manifest.findings]
-
-
-def _load_judge(path: Path, archive_dir: Path, manifest: Manifest) -> Classifier:
-    from xrarchive.classifier.classifier import load_classifier
-
-    judge, expected = load_classifier(path, role="judge"), manifest.weights["judge"].sha256
-    if judge.sha256 != expected:
-        raise InputDataError(
-            f"{path} is not the judge {archive_dir} was built with: expected sha256 {expected[:12]}, found "
-            f"{judge.sha256[:12]}.",
-            fix="Name the judge of that build with --judge or in xrarchive.toml.",
-            path=path,
-        )
-    return judge
-
-
-def _load_referee(path: Path, manifest: Manifest) -> Classifier:
-    from xrarchive.classifier.classifier import load_classifier
-
-    sha256 = sha256_file(path) if path.is_file() else None
-    for role in ("guide", "judge"):
-        if sha256 == manifest.weights[role].sha256:
-            raise InputDataError(
-                f"{path} is the {role} this archive was built with: it had a part in the images and cannot referee.",
-                fix="Give a third classifier: xrarchive train classifier SET --role referee",
-                path=path,
-            )
-    referee = load_classifier(path, role="referee")
-    if referee.size_px != manifest.size_px:
-        raise InputDataError(
-            f"{path} sees images of {referee.size_px} px, the archive's are {manifest.size_px} px.",
-            fix="Train a referee on radiographs of that size.",
-            path=path,
-        )
-    return referee
-
-
-def _known_scores(classifier: Classifier, manifest: Manifest, pixels: Pixels) -> NDArray[np.float32]:
-    """Scores [N, K] in the manifest's order of findings; NaN where the classifier does not know one."""
-    scores = np.full((len(pixels), len(manifest.findings)), np.nan, np.float32)
-    known = [name for name in manifest.findings if name in classifier.vocabulary]
-    columns = [classifier.vocabulary.index(name) for name in known]
-    scores[:, [manifest.findings.index(name) for name in known]] = classifier.scores(pixels)[:, columns]
-    return scores
-
-
-def _rater(role: str, classifier: Classifier, manifest: Manifest, scores: NDArray[np.float32]) -> Rater:
-    from xrarchive.validation.raters import Rater
-
-    thresholds = [
-        classifier.threshold(name) if name in classifier.vocabulary else math.nan for name in manifest.findings
-    ]
-    return Rater(role, classifier.sha256, scores, np.array(thresholds, np.float32), classifier.meta["figures"])
-
-
-def _reference(
-    real: RadiographSet, judge: Classifier, fingerprints: Mapping[str, str], on_status: OnStatus
-) -> Reference:
-    from xrarchive.features import IMAGENET, imagenet_features
-    from xrarchive.gan.realism import HELD_OUT_SPLITS
-    from xrarchive.gan.training import TRAINING_SPLITS
-    from xrarchive.validation.reference import make_reference
-
-    split = next((name for name in HELD_OUT_SPLITS if len(real.rows(name))), None)
-    if split is None:
-        raise InputDataError(
-            f"{real.folder} has no radiographs in the splits {', '.join(HELD_OUT_SPLITS)}; an archive cannot be "
-            "measured against films its generator was trained on.",
-            fix="Ingest a set with held-out films, or leave --radiographs out.",
-            path=real.folder,
-        )
-    if real.size_px != judge.size_px:
-        raise InputDataError(
-            f"{real.folder} holds {real.size_px} px images, the archive's are {judge.size_px} px.",
-            fix=f"Ingest the radiographs again with --size {judge.size_px}.",
-            path=real.folder,
-        )
-    rows = real.unseen_rows(split, seen=TRAINING_SPLITS)
-    pixels = real.pixels[rows]
-    return make_reference(
-        f"{real.folder.name}, {split}",
-        {IMAGENET: imagenet_features(pixels, on_status=on_status), "judge": judge.features(pixels)},
-        fingerprints=fingerprints,
-        patients=real.patients[rows],
-        source=f"The {len(rows)} radiographs of the split {split!r} of the radiograph set {real.sha256[:12]} that "
-        "have no identical twin among the films a generator is trained on.",
-    )
-
-
-def _trained_on(real: RadiographSet, manifest: Manifest) -> Any:
-    from xrarchive.gan.training import TRAINING_SPLITS
-
-    rows = real.rows(*TRAINING_SPLITS)
-    return real.pixels[rows] if len(rows) and real.size_px == manifest.size_px else None
 
 
 def model_card(paths: Mapping[str, Path], *, dataset: str | None = None) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from xrarchive.plan import SearchSettings
 
 PROJECT_FILE = "xrarchive.toml"
+VALIDATION_PARTS = ("integrity", "fidelity", "labels", "privacy")
 DEFAULT_PER_CLASS = 20
 
 
@@ -133,11 +134,11 @@ class ValidateSettings:
     """[validate]: what an archive is measured against.
 
     Attributes:
-        radiographs: Set to compare with; None = the bundled reference statistics.
+        radiographs: Sets to compare with, the reference first; none = the bundled reference statistics.
         referee: Weights of a classifier that measures the labels beside the judge; None = nobody does.
     """
 
-    radiographs: Path | None = None
+    radiographs: tuple[Path, ...] = ()
     referee: Path | None = None
 
 
@@ -347,7 +348,7 @@ TEMPLATE = """\
 # match = ["view"]                   # example: nuisances in which images must resemble random draws
 
 [validate]
-# radiographs = "radiographs"        # example; default: the bundled reference statistics
+# radiographs = ["radiographs"]      # example; default: the bundled reference statistics
 # referee = "runs/referee"           # example: measures the labels beside the judge; default: nobody does
 
 [publish]

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from xrarchive.validation import duplicates
-from xrarchive.validation.duplicates import LISTED_IDS, NEAR_RMSE, measure_duplicates, nearest_below
+from xrarchive.validation.duplicates import LISTED_IDS, NEAR_RMSE, measure_copies, measure_repeats, nearest_below
 
 
 def films(seed, count, size=32):
@@ -13,6 +13,10 @@ def films(seed, count, size=32):
     rng = np.random.default_rng(seed)
     coarse = rng.integers(20, 235, size=(count, 8, 8)).astype(np.uint8)
     return np.stack([np.asarray(Image.fromarray(c).resize((size, size), Image.Resampling.BICUBIC)) for c in coarse])
+
+
+def measure_duplicates(image_ids, pixels, radiographs=None):
+    return measure_repeats(image_ids, pixels) | {"copies": measure_copies(image_ids, pixels, radiographs)}
 
 
 def ids(pixels):

@@ -27,21 +27,21 @@ def test_a_referee_measures_beside_the_judge_and_alone_where_it_filtered(
     manifest = read_manifest(folder)
     build = dataclasses.replace(manifest.builds[0], settings=manifest.settings | {"judge_filter": True})
     write_manifest(folder, dataclasses.replace(manifest, builds=(build,)))
-    given = {"radiographs": tiny_set, "judge": tiny_judge}
+    given = {"radiographs": [tiny_set], "judge": tiny_judge}
     both = pipeline.validate(built, **given, referee=tiny_referee.parent)
     alone = pipeline.validate(folder, **given, referee=tiny_referee)
     nobody = pipeline.validate(folder, **given)
-    assert (both["labels_by"], alone["labels_by"]) == ("judge", "referee")
-    assert alone["labels"]["Mass"]["value"] == both["labels_referee"]["Mass"]["value"]
-    assert both["labels_referee"]["Mass"]["value"] != both["labels"]["Mass"]["value"]
-    assert both["raters"]["referee"] == {"sha256": sha256_file(tiny_referee)}
-    assert all("--referee" in found["reason"] for found in nobody["labels"].values())
-    purity = both["labels"]["Mass"]["purity"]
+    assert (both["labels"]["by"], alone["labels"]["by"]) == ("judge", "referee")
+    assert alone["labels"]["findings"]["Mass"]["value"] == both["labels"]["referee"]["Mass"]["value"]
+    assert both["labels"]["referee"]["Mass"]["value"] != both["labels"]["findings"]["Mass"]["value"]
+    assert both["labels"]["raters"]["referee"] == {"sha256": sha256_file(tiny_referee)}
+    assert all("--referee" in found["reason"] for found in nobody["labels"]["findings"].values())
+    purity = both["labels"]["findings"]["Mass"]["purity"]
     assert purity["rogan_gladen"]["value"] is not None
     assert purity["rogan_gladen"]["floor"]["value"] == pytest.approx(0.37, abs=0.1)
     assert 0 < purity["soft"]["value"] < 1
-    assert list(both["nuisances"]) == list(manifest.nuisances) == ["view"]
-    assert set(both["nuisances"]["view"]) == set(FINDINGS)
+    assert list(both["labels"]["nuisances"]) == list(manifest.nuisances) == ["view"]
+    assert set(both["labels"]["nuisances"]["view"]) == set(FINDINGS)
     assert json.loads((folder / "validation.json").read_bytes()) == nobody
 
 

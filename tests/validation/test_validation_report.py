@@ -1,17 +1,23 @@
 import time
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from xrarchive.errors import InputDataError
 from xrarchive.files import dump_json
-from xrarchive.records import Status
+from xrarchive.records import Status, ignore_status
 from xrarchive.validation.columns import ArchiveImages
+from xrarchive.validation.duplicates import measure_copies
+from xrarchive.validation.fidelity import measure_spaces
+from xrarchive.validation.integrity import measure_integrity
 from xrarchive.validation.measures import measure
-from xrarchive.validation.raters import PURITY, Rater
+from xrarchive.validation.nuisances import measure_nuisances
+from xrarchive.validation.raters import PURITY, Rater, measure_raters
 from xrarchive.validation.reference import make_reference
 from xrarchive.validation.report import SCHEMA, make_report
+from xrarchive.validation.subject import archive_subject
 from xrarchive.validation.summary import purity_rows, summary_rows
 
 FINDINGS = ("No Finding", "Edema", "Mass")
@@ -29,6 +35,9 @@ class ToyManifest:
     rows: int = 60
     nuisances: tuple[str, ...] = NUISANCES
     judge_filtered: bool = False
+    version: str = "1.0.0"
+    builds: tuple[SimpleNamespace, ...] = (SimpleNamespace(seed=0),)
+    terms: tuple[str, ...] = ()
 
 
 def world(count=60, real=200, dims=(40, 6), seed=0, size=16):
@@ -38,7 +47,14 @@ def world(count=60, real=200, dims=(40, 6), seed=0, size=16):
     pixels = rng.integers(0, 256, (count, size, size)).astype(np.uint8)
     nuisances = np.random.default_rng(seed + 100).normal(size=(2, count, 2)).astype(np.float32)
     images = ArchiveImages(
-        [f"i{n:05d}" for n in range(count)], pixels, asked, judge, np.arange(count) % 3, judge.mean(axis=1), *nuisances
+        [f"i{n:05d}" for n in range(count)],
+        pixels,
+        asked,
+        judge,
+        judge,
+        np.arange(count) % 3,
+        judge.mean(axis=1),
+        *nuisances,
     )
     spaces = dict(zip(PRINTS, dims, strict=True))
     features = {space: rng.normal(size=(count, dim)).astype(np.float32) for space, dim in spaces.items()}
@@ -59,9 +75,22 @@ def rater(role, scores, **changes):
     return Rater(role, scores=scores, **(values | changes))
 
 
-def report_of(given, **changes):
-    manifest = changes.pop("manifest", ToyManifest(rows=len(given["images"].pixels)))
-    return make_report(manifest, **{"judge": rater("judge", given["images"].judge), **given, **changes})
+def report_of(given, *, manifest=None, judge=None, referee=None, radiographs=None, seed=0, on_status=None, **changes):
+    given = given | changes
+    images = given["images"]
+    manifest = manifest or ToyManifest(rows=len(images.pixels))
+    subject = replace(archive_subject("toy", manifest, images), seed=seed)
+    spaces = given["synthetic"], given["fingerprints"], given["reference"]
+    parts = {
+        "integrity": measure_integrity(subject, None),
+        "fidelity": measure_spaces(*spaces, seed=seed, on_status=on_status or ignore_status),
+        "labels": {
+            **measure_raters(subject, judge or rater("judge", images.judge), referee),
+            "nuisances": measure_nuisances(subject.nuisances, subject.findings, images, seed=seed),
+        },
+        "privacy": {"copies": measure_copies(images.image_ids, images.pixels, radiographs)},
+    }
+    return make_report(subject, given["reference"], parts)
 
 
 def leaves(value):
@@ -76,8 +105,9 @@ def test_every_measure_has_its_company_or_a_reason():
     report = report_of(world())
     assert report["schema"] == SCHEMA
     assert report["manifest_sha256"] == "f" * 64
-    found = [*leaves(report["fidelity"]), *leaves(report["labels"]), *leaves(report["duplicates"])]
-    assert len(found) == 4 + 3 + 3
+    found = [m for part in ("fidelity", "integrity", "privacy") for m in leaves(report[part])]
+    found += leaves(report["labels"]["findings"])
+    assert len(found) == 4 + 3 + 1 + 3
     for item in found:
         if item["value"] is None:
             assert item["reason"].endswith(".")
@@ -86,11 +116,11 @@ def test_every_measure_has_its_company_or_a_reason():
     assert report["fidelity"]["imagenet"]["frechet"]["value"] is None
     assert report["fidelity"]["judge"]["frechet"]["value"] is not None
     assert report["reference"]["patients"] == 100
-    for labels in report["labels"].values():
+    for labels in report["labels"]["findings"].values():
         assert tuple(sorted(labels["purity"])) == tuple(sorted(PURITY))
         for item in labels["purity"].values():
             assert item["reason"].endswith(".") if item["value"] is None else item["note"].endswith(".")
-    for by_label in report["nuisances"].values():
+    for by_label in report["labels"]["nuisances"].values():
         assert list(by_label) == list(FINDINGS)
 
 
@@ -100,8 +130,8 @@ def test_every_sentence_of_the_report_is_one():
     report = report_of(given, referee=referee)
     notes = [
         measure["note"]
-        for part in ("labels", "labels_referee")
-        for found in report[part].values()
+        for part in ("findings", "referee")
+        for found in report["labels"][part].values()
         for measure in found["purity"].values()
         if measure["value"] is not None
     ]
@@ -113,10 +143,10 @@ def test_a_judge_that_chose_the_images_measures_nothing():
     given = world()
     manifest = ToyManifest(judge_filtered=True)
     report = report_of(given, manifest=manifest)
-    assert report["labels_by"] == "judge"
-    assert "labels_referee" not in report
-    assert set(report["labels"]) == set(FINDINGS)
-    for found in report["labels"].values():
+    assert report["labels"]["by"] == "judge"
+    assert "referee" not in report["labels"]
+    assert set(report["labels"]["findings"]) == set(FINDINGS)
+    for found in report["labels"]["findings"].values():
         for measured in (found, *found["purity"].values()):
             assert measured["value"] is None
             assert "judge_filter" in measured["reason"]
@@ -131,17 +161,17 @@ def test_a_referee_measures_what_the_judge_may_not():
     referee = rater("referee", scores)
     plain = report_of(given, referee=referee)
     filtered = report_of(given, referee=referee, manifest=ToyManifest(judge_filtered=True))
-    assert (plain["labels_by"], filtered["labels_by"]) == ("judge", "referee")
-    assert plain["labels"] == report_of(given)["labels"]
-    assert filtered["labels"] == filtered["labels_referee"]
-    assert plain["raters"] == {"judge": {"sha256": "j" * 64}, "referee": {"sha256": "r" * 64}}
-    edema = filtered["labels"]["Edema"]
+    assert (plain["labels"]["by"], filtered["labels"]["by"]) == ("judge", "referee")
+    assert plain["labels"]["findings"] == report_of(given)["labels"]["findings"]
+    assert "referee" not in filtered["labels"]
+    assert plain["labels"]["raters"] == {"judge": {"sha256": "j" * 64}, "referee": {"sha256": "r" * 64}}
+    edema = filtered["labels"]["findings"]["Edema"]
     assert "independent referee" in edema["note"]
     assert edema["purity"]["rogan_gladen"]["value"] is not None
     assert "judge_filter" in edema["purity"]["soft"]["reason"]
-    assert "no part" in plain["labels_referee"]["Edema"]["purity"]["soft"]["reason"]
-    assert "referee gives no score" in filtered["labels"]["Mass"]["reason"]
-    assert {"labels.agreement", "labels_referee.agreement"} <= {problem["id"] for problem in filtered["problems"]}
+    assert "no part" in plain["labels"]["referee"]["Edema"]["purity"]["soft"]["reason"]
+    assert "referee gives no score" in filtered["labels"]["findings"]["Mass"]["reason"]
+    assert {"labels_referee.agreement"} <= {problem["id"] for problem in filtered["problems"]}
     for report, raters in ((plain, ["judge"] * 3 + ["referee"] * 3), (filtered, ["referee"] * 3)):
         assert [row.by for row in purity_rows(report)] == raters
         assert [row.measure.split()[0] for row in summary_rows(report) if row.part.startswith("labels")] == raters
@@ -155,7 +185,7 @@ def test_same_input_same_bytes_and_another_seed_other_intervals():
 def test_a_space_of_another_judge_is_not_compared():
     given = world()
     report = report_of(given, fingerprints=PRINTS | {"judge": "9" * 64})
-    assert "with weights 222222222222 and the features of the archive with 999999999999" in str(
+    assert "with weights 222222222222 and the features of the images with 999999999999" in str(
         report["fidelity"]["judge"]
     )
     assert report["fidelity"]["judge"]["kid"]["value"] is None
@@ -180,10 +210,10 @@ def test_problems_name_duplicates_copies_and_labels_worst_first():
     guessing[:, 2] = 0.5
     report = report_of(given | {"images": replace(images, judge=guessing)}, radiographs=images.pixels[20:22])
     problems = [(problem["id"], problem["severity"]) for problem in report["problems"]]
-    assert problems[:2] == [("duplicates.exact", "error"), ("duplicates.copies", "error")]
+    assert problems[:2] == [("integrity.exact_duplicates", "error"), ("privacy.copies", "error")]
     assert ("labels.agreement", "warning") in problems
     assert "The first is i00007" in report["problems"][0]["message"]
-    assert report["duplicates"]["copies"]["image_ids"] == ["i00020", "i00021"]
+    assert report["privacy"]["copies"]["image_ids"] == ["i00020", "i00021"]
 
 
 def test_a_clean_archive_has_no_errors_and_no_warnings():
@@ -194,7 +224,7 @@ def test_a_clean_archive_has_no_errors_and_no_warnings():
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_tiny_archives_get_reasons_not_numbers(count):
     report = report_of(world(count=count))
-    assert all(m["value"] is None for m in [*leaves(report["fidelity"]), *leaves(report["labels"])])
+    assert all(m["value"] is None for m in [*leaves(report["fidelity"]), *leaves(report["labels"]["findings"])])
 
 
 def test_identical_images_get_reasons_and_an_error():
@@ -204,7 +234,7 @@ def test_identical_images_get_reasons_and_an_error():
         features[:] = features[0]
     report = report_of(given)
     assert "same features" in report["fidelity"]["imagenet"]["kid"]["reason"]
-    assert report["problems"][0]["id"] == "duplicates.exact"
+    assert report["problems"][0]["id"] == "integrity.exact_duplicates"
 
 
 def test_broken_input_is_refused_with_its_place():
@@ -256,18 +286,20 @@ def test_summary_has_a_row_per_measure():
     kid = rows[0]
     assert kid.beside is not None
     assert kid.beside_text.startswith("real vs real at n = 60, where synthetic")
-    assert [row.measure for row in rows[-3:]] == ["exact duplicates", "near duplicates", "copies of radiographs"]
+    assert [row.measure for row in rows[-4:]] == [
+        "problems of files",
+        "exact duplicates",
+        "near duplicates",
+        "copies of radiographs",
+    ]
     assert rows[-1].reason
     assert rows[-1].value is None
 
 
-def test_a_report_of_an_older_version_has_rows():
+def test_a_report_of_one_part_has_its_rows_alone():
     report = report_of(world())
-    for name in ("labels_by", "raters", "nuisances"):
-        del report[name]
-    for found in report["labels"].values():
-        del found["purity"]
-    assert len(summary_rows(report)) == 4 + 3 + 3
+    del report["labels"], report["privacy"]
+    assert {row.part for row in summary_rows(report)} == {"fidelity", "integrity"}
     assert purity_rows(report) == []
 
 

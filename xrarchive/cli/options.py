@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from xrarchive.settings import VALIDATION_PARTS
 from xrarchive.tables import parse_assignment
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
@@ -23,6 +24,14 @@ def names(text: str) -> tuple[str, ...]:
     found = tuple(name.strip() for name in text.split(","))
     if not all(found):
         raise click.BadParameter(f"{text!r} holds an empty name; expected names separated by commas.")
+    return found
+
+
+def validation_parts(text: str) -> tuple[str, ...]:
+    """Option type: names of `VALIDATION_PARTS` separated by commas."""
+    found = names(text)
+    if strangers := [name for name in found if name not in VALIDATION_PARTS]:
+        raise click.BadParameter(f"there is no part {strangers[0]!r}; use some of {', '.join(VALIDATION_PARTS)}.")
     return found
 
 

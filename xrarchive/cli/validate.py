@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
-from xrarchive.cli.options import FILE, FOLDER, example, json_option, weights_options
+from xrarchive.cli.options import FILE, FOLDER, example, json_option, validation_parts, weights_options
 from xrarchive.cli.output import Result, cell, emit, say, table
 from xrarchive.cli.progress import progress
-from xrarchive.settings import load_project
+from xrarchive.settings import VALIDATION_PARTS, load_project
 
 
 @click.command(
@@ -19,29 +20,55 @@ from xrarchive.settings import load_project
     )
 )
 @click.argument("archive", metavar="[DIR]", type=FOLDER, required=False)
-@click.option("--radiographs", metavar="SET", type=FOLDER, help="Compare with.  [default: bundled statistics]")
-@weights_options("judge")
+@click.option(
+    "--radiographs",
+    metavar="SET",
+    type=FOLDER,
+    multiple=True,
+    help="Compare with.  May be repeated: the first is the reference, all are searched for copies.  "
+    "[default: bundled statistics]",
+)
+@weights_options("generator", "guide", "judge")
 @click.option(
     "--referee", metavar="W", type=FILE, help="Weights or run folder of a classifier that measures the labels too."
 )
+@click.option(
+    "--only", metavar="PART,...", type=validation_parts, default=(), help=f"Of {', '.join(VALIDATION_PARTS)}."
+)
+@click.option("--quick", is_flag=True, help="Fewer resamples and trials: for a first look, not for a release.")
+@click.option(
+    "--workers", metavar="N", type=click.IntRange(min=1), help="Processes to measure with.  [default: all cores]"
+)
 @json_option("the content of validation.json")
 def validate(
-    as_json: bool, archive: Path | None, radiographs: Path | None, judge: Path | None, referee: Path | None
+    as_json: bool,
+    archive: Path | None,
+    radiographs: tuple[Path, ...],
+    only: tuple[str, ...],
+    quick: bool,
+    workers: int | None,
+    **weights: Path | None,
 ) -> None:
-    """Measure an archive: distances with their floors, labels, nuisances, duplicates.
+    """Measure an archive: integrity, fidelity, labels, privacy.
 
-    The judge is the one the archive was built with. Where it was asked to filter, only a referee can measure labels.
+    Weights are those it was built with. Where the judge was asked to filter, only a referee can measure labels.
     """
     from xrarchive import pipeline
 
     project = load_project(Path())
     folder = archive or project.build.out
+    settings = project.validate
     with progress("validate") as on_status:
         report = pipeline.validate(
             folder,
-            radiographs=radiographs or project.validate.radiographs,
-            judge=judge or project.build.judge,
-            referee=referee or project.validate.referee,
+            radiographs=radiographs or settings.radiographs,
+            generator=weights["generator"] or project.build.generator,
+            guide=weights["guide"] or project.build.guide,
+            judge=weights["judge"] or project.build.judge,
+            referee=weights["referee"] or settings.referee,
+            only=only,
+            quick=quick,
+            workers=workers or os.cpu_count() or 1,
             on_status=on_status,
         )
 
@@ -74,7 +101,7 @@ def _show(result: Result) -> None:
     _show_purity(result)
     if moved := moved_rows(result):
         say("", "Share on the positive side by the guide's own head, of the draws → of the images made from them:")
-        table(["label", *result["nuisances"]], [(label, *cells) for label, cells in moved.items()])
+        table(["label", *result["labels"]["nuisances"]], [(label, *cells) for label, cells in moved.items()])
     problems = [item for item in result.get("problems", []) if item["severity"] != "note"]
     say(*(f"{item['severity']}: {item['message']}" for item in problems))
 

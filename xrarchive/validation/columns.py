@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from xrarchive.archive.schema import JUDGE_PREFIX
+from xrarchive.archive.schema import GUIDE_PREFIX, JUDGE_PREFIX
 from xrarchive.errors import DamageError
 from xrarchive.pixels import decode_png
 
@@ -22,7 +22,8 @@ class ArchiveImages:
         image_ids: [N].
         pixels: uint8 [N, H, W].
         asked: bool [N, K], whether image n was asked to show finding k.
-        judge: float32 [N, K], the judge's probabilities; a column of NaN where the judge does not know the finding.
+        guide: float32 [N, K], the guide's probabilities; NaN where the guide does not know the finding.
+        judge: float32 [N, K], the judge's; a column of NaN where the judge does not know the finding.
         labels: int64 [N], index of the class label.
         soft: float32 [N], P(the class label's finding is there | scores of guide and judge).
         nuisances: float32 [N, J], the guide's logits of the image.
@@ -32,6 +33,7 @@ class ArchiveImages:
     image_ids: Sequence[str]
     pixels: npt.NDArray[np.uint8]
     asked: npt.NDArray[np.bool_]
+    guide: npt.NDArray[np.float32]
     judge: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
     soft: npt.NDArray[np.float32]
@@ -45,8 +47,8 @@ PROVENANCE_COLUMNS = ("image_id", "nuisances", "start_nuisances")
 
 def needed_columns(findings: Sequence[str], available: Sequence[str]) -> list[str]:
     """Which columns of the data config to read for `to_images`."""
-    judged = [JUDGE_PREFIX + name for name in findings]
-    return ["image", "image_id", "label", "findings", "soft_label", *(name for name in judged if name in available)]
+    scored = [prefix + name for prefix in (GUIDE_PREFIX, JUDGE_PREFIX) for name in findings]
+    return ["image", "image_id", "label", "findings", "soft_label", *(name for name in scored if name in available)]
 
 
 def to_images(
@@ -56,7 +58,7 @@ def to_images(
 
     Args:
         table: Of the data config, columns `image` (struct with PNG `bytes`), `image_id`, `label`, `findings` (list of
-            class indices), `soft_label` and, for the findings the judge knows, `judge_<Finding>`.
+            class indices), `soft_label` and, for the findings guide and judge know, their scores.
         provenance: Of the provenance config, `PROVENANCE_COLUMNS`, rows in the same order.
         findings: The manifest's vocabulary; class index k is ``findings[k]``.
         nuisances: The manifest's nuisances.
@@ -66,21 +68,26 @@ def to_images(
             provenance is of other images or has another number of nuisances.
     """
     image_ids: list[str] = table["image_id"].to_pylist()
-    judge = np.full((len(image_ids), len(findings)), np.nan, np.float32)
-    for k, name in enumerate(findings):
-        if JUDGE_PREFIX + name in table.column_names:
-            judge[:, k] = table[JUDGE_PREFIX + name].to_numpy()
     if provenance["image_id"].to_pylist() != image_ids:
         raise _damage("The provenance config does not name the images of the data config in the same order.")
     return ArchiveImages(
         image_ids,
         _decode(table["image"].to_pylist(), image_ids),
         _asked(table["findings"].to_pylist(), image_ids, findings),
-        judge,
+        _scores(table, GUIDE_PREFIX, findings),
+        _scores(table, JUDGE_PREFIX, findings),
         _labels(table["label"].to_pylist(), image_ids, findings),
         table["soft_label"].to_numpy().astype(np.float32),
         *(_logits(provenance, name, image_ids, nuisances) for name in PROVENANCE_COLUMNS[1:]),
     )
+
+
+def _scores(table: pa.Table, prefix: str, findings: Sequence[str]) -> npt.NDArray[np.float32]:
+    scores = np.full((len(table), len(findings)), np.nan, np.float32)
+    for k, name in enumerate(findings):
+        if prefix + name in table.column_names:
+            scores[:, k] = table[prefix + name].to_numpy()
+    return scores
 
 
 def _labels(labels: Sequence[int], image_ids: Sequence[str], findings: Sequence[str]) -> npt.NDArray[np.int64]:

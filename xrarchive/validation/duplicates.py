@@ -42,19 +42,16 @@ class Search:
     norms: npt.NDArray[np.float32]
 
 
-def measure_duplicates(
-    image_ids: Sequence[str], pixels: Pixels, radiographs: Pixels | None = None
-) -> dict[str, Measure]:
-    """Exact and near duplicates within the archive, and exact or near copies of real radiographs.
+def measure_repeats(image_ids: Sequence[str], pixels: Pixels) -> dict[str, Measure]:
+    """Exact and near duplicates among images.
 
     Args:
         image_ids: [N].
-        pixels: uint8 [N, H, W] of the archive.
-        radiographs: uint8 [M, H, W], may be memory-mapped: what the generator was trained on; None if not at hand.
+        pixels: uint8 [N, H, W].
 
     Returns:
         `exact`: images that repeat an earlier one. `near`: images whose nearest other image differs by less than
-        `NEAR_RMSE` but not by nothing. `copies`: images that close to a radiograph, equal ones included.
+        `NEAR_RMSE` but not by nothing.
     """
     first_of = _first_occurrences(pixels)
     repeats = first_of != np.arange(len(pixels))
@@ -69,7 +66,6 @@ def measure_duplicates(
             f"Images that differ from some other image by less than {NEAR_RMSE:g} grey levels (root mean square).",
             NEAR_RMSE,
         ),
-        "copies": _copies(image_ids, pixels, radiographs),
     }
 
 
@@ -84,7 +80,14 @@ def nearest_below(queries: Pixels, gallery: Pixels, *, rmse: float = NEAR_RMSE) 
     return found
 
 
-def _copies(image_ids: Sequence[str], pixels: Pixels, radiographs: Pixels | None) -> Measure:
+def measure_copies(image_ids: Sequence[str], pixels: Pixels, radiographs: Pixels | None) -> Measure:
+    """Images that are a radiograph, exactly or nearly.
+
+    Args:
+        image_ids: [N].
+        pixels: uint8 [N, H, W].
+        radiographs: uint8 [M, H, W], may be memory-mapped: what the generator was trained on; None if not at hand.
+    """
     if radiographs is None:
         return not_measured(
             "No radiographs were given, so copies of them could not be looked for: validate with --radiographs SET."

@@ -7,7 +7,7 @@ its floor: what real radiographs score against other patients' radiographs. The 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,10 @@ import numpy.typing as npt
 
 from xrarchive import kernel
 from xrarchive.bootstrap import Codes, Floats, Resampled, disjoint_halves, distance_interval, group_codes, make_rng
+from xrarchive.records import OnStatus, Status, ignore_status
 from xrarchive.validation import frechet
 from xrarchive.validation.measures import Measure, measure, not_measured, rounded
+from xrarchive.validation.reference import Reference, require_finite
 
 Features = npt.NDArray[np.floating]
 
@@ -71,6 +73,46 @@ KERNEL = Metric(
     ),
 )
 METRICS = (KERNEL, FRECHET)
+
+
+def measure_spaces(
+    synthetic: Mapping[str, Features],
+    fingerprints: Mapping[str, str],
+    reference: Reference,
+    *,
+    seed: int,
+    on_status: OnStatus = ignore_status,
+) -> dict[str, dict[str, Measure]]:
+    """Every metric in every feature space of either side, or the reason why not.
+
+    Args:
+        synthetic: Features float [N, D] of the images, by feature space.
+        fingerprints: sha256 of the weights behind each of those spaces.
+        reference: Features of real radiographs.
+        seed: Of every bootstrap and draw.
+        on_status: Told what is being measured.
+
+    Raises:
+        InputDataError: If features are NaN or infinite.
+        ValueError: If spaces lack fingerprints.
+    """
+    if set(synthetic) != set(fingerprints):
+        raise ValueError(f"spaces {sorted(synthetic)} need fingerprints, got {sorted(fingerprints)}")
+    for space, features in synthetic.items():
+        require_finite(features, what=f"The images in feature space {space!r}")
+    jobs = [(space, metric) for space in sorted({*synthetic, *reference.spaces}) for metric in METRICS]
+    found: dict[str, dict[str, Measure]] = {}
+    for done, (space, metric) in enumerate(jobs):
+        on_status(Status(done, len(jobs), "measures", f"{metric.title}, {space}"))
+        reason = _unusable(space, synthetic, fingerprints, reference)
+        found.setdefault(space, {})[metric.name] = (
+            not_measured(reason)
+            if reason
+            else measure_fidelity(
+                metric, synthetic[space], reference.spaces[space], patients=reference.patients, seed=seed, space=space
+            )
+        )
+    return found
 
 
 def measure_fidelity(
@@ -156,4 +198,24 @@ def why_not(metric: Metric, synthetic: Features, real: Features) -> str | None:
     for side, rows in (("synthetic images", synthetic), ("radiographs of the reference", real)):
         if (rows == rows[0]).all():
             return f"All {len(rows)} {side} have the same features: there is no distribution to compare."
+    return None
+
+
+def _unusable(
+    space: str,
+    synthetic: Mapping[str, npt.NDArray[np.floating]],
+    fingerprints: Mapping[str, str],
+    reference: Reference,
+) -> str | None:
+    """Why a feature space cannot be compared, None if it can."""
+    if space not in synthetic:
+        return f"The images have no features in the space {space!r}, though the reference has."
+    if space not in reference.spaces:
+        return f"The reference {reference.name!r} holds no features in the space {space!r}."
+    ours, theirs = fingerprints[space], reference.fingerprints[space]
+    if ours != theirs:
+        return (
+            f"In the space {space!r}, the reference {reference.name!r} was made with weights {theirs[:12]} and the "
+            f"features of the images with {ours[:12]}: validate with --radiographs SET to compare them."
+        )
     return None

@@ -17,11 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from xrarchive.bootstrap import Floats
+from xrarchive.errors import InputDataError
 from xrarchive.estimates import Estimate, bootstrap_estimates, weighted_mean
 from xrarchive.validation.agreement import MINIMUM_PER_SIDE, measure_agreement
 from xrarchive.validation.columns import ArchiveImages
 from xrarchive.validation.measures import Measure, measure_estimate, not_measured, rounded
 from xrarchive.validation.purity import rogan_gladen, score_mixture
+from xrarchive.validation.subject import Subject
 
 # Those who mined the labels of ChestX-ray14 from reports expect more than 90 % to be right (arXiv 1705.02315).
 LABEL_NOISE = 0.1
@@ -86,6 +88,39 @@ class _Calls:
         return np.repeat([True, False, True, False], counts), np.repeat([1.0, 1.0, 0.0, 0.0], counts)
 
 
+def measure_raters(subject: Subject, judge: Rater, referee: Rater | None) -> dict[str, Any]:
+    """`labels` of the report, as judge and referee have it.
+
+    Args:
+        subject: What is validated.
+        judge: Who measures, unless it chose the images; its scores are those of the archive.
+        referee: Who measures beside it, or alone if the judge may not; None = nobody.
+
+    Returns:
+        `by` (the role that measured `findings`), `raters` (their weights), `findings` and, if a referee measured beside
+        the judge, `referee`: both as `measure_labels` gives them.
+
+    Raises:
+        InputDataError: If a judge that knows a finding did not score every image.
+        ValueError: If shapes differ.
+    """
+    _require_scores(subject, judge, referee)
+    by_rater = {
+        rater.role: measure_labels(
+            subject.findings, subject.images, rater, filtered=subject.judge_filtered, seed=subject.seed
+        )
+        for rater in (judge, referee)
+        if rater is not None
+    }
+    by = "referee" if subject.judge_filtered and referee is not None else "judge"
+    return {
+        "by": by,
+        "raters": {rater.role: {"sha256": rater.sha256} for rater in (judge, referee) if rater is not None},
+        "findings": by_rater[by],
+        **({"referee": by_rater["referee"]} if by != "referee" and referee is not None else {}),
+    }
+
+
 def measure_labels(
     findings: Sequence[str], images: ArchiveImages, rater: Rater, *, filtered: bool, seed: int
 ) -> dict[str, Measure]:
@@ -112,6 +147,27 @@ def measure_labels(
         name: {**found, "purity": _purity(name, findings.index(name), images, rater, soft, seed)}
         for name, found in agreement.items()
     }
+
+
+def _require_scores(subject: Subject, judge: Rater, referee: Rater | None) -> None:
+    image_ids, findings = subject.images.image_ids, subject.findings
+    expected = len(image_ids), len(findings)
+    for rater in (judge, referee):
+        if rater is not None and (rater.scores.shape != expected or rater.thresholds.shape != expected[1:]):
+            raise ValueError(
+                f"expected scores {expected} of the {rater.role} and a threshold for each finding, got "
+                f"{rater.scores.shape} and {rater.thresholds.shape}"
+            )
+    missing = np.isnan(judge.scores)
+    holes = missing.any(axis=0) & ~missing.all(axis=0)
+    if holes.any():
+        column = int(np.flatnonzero(holes)[0])
+        rows = missing[:, column]
+        raise InputDataError(
+            f"judge_{findings[column]} is empty in {int(rows.sum())} of {rows.size} images, the first is "
+            f"{image_ids[int(np.flatnonzero(rows)[0])]}.",
+            fix="Build the archive again; the judge scores every image or knows nothing of the finding.",
+        )
 
 
 def _purity(

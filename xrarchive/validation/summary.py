@@ -11,7 +11,14 @@ from typing import Any
 
 from xrarchive.validation.fidelity import METRICS
 
-_DUPLICATES = {"exact": "exact duplicates", "near": "near duplicates", "copies": "copies of radiographs"}
+_COUNTS = {
+    "integrity": {
+        "files": "problems of files",
+        "exact_duplicates": "exact duplicates",
+        "near_duplicates": "near duplicates",
+    },
+    "privacy": {"copies": "copies of radiographs"},
+}
 
 
 @dataclass(frozen=True)
@@ -19,8 +26,8 @@ class SummaryRow:
     """One measure of a report.
 
     Attributes:
-        part: ``fidelity``, ``labels``, ``labels_referee`` or ``duplicates``.
-        subject: The feature space or the finding; empty for duplicates.
+        part: ``fidelity``, ``labels``, ``labels_referee``, ``integrity`` or ``privacy``.
+        subject: The feature space or the finding; empty for counts over all images.
         measure: What was measured, in words.
         value: None if it was not measured.
         low: Lower end of the interval, None if there is none.
@@ -69,11 +76,11 @@ class PurityRow:
 
 
 def summary_rows(report: Mapping[str, Any]) -> list[SummaryRow]:
-    """Fidelity, agreement and duplicates of a report made by `make_report`, in the report's order."""
-    rows = [*_fidelity_rows(report["fidelity"])]
+    """Fidelity, agreement, duplicates and copies of a report made by `make_report`."""
+    rows = [*_fidelity_rows(report.get("fidelity", {}))]
     for part, by, labels in _by_rater(report):
         rows += _label_rows(part, by, labels)
-    return [*rows, *_duplicate_rows(report["duplicates"])]
+    return [*rows, *_count_rows(report)]
 
 
 def purity_rows(report: Mapping[str, Any]) -> list[PurityRow]:
@@ -88,7 +95,7 @@ def purity_rows(report: Mapping[str, Any]) -> list[PurityRow]:
 
 def moved_rows(report: Mapping[str, Any]) -> dict[str, list[str]]:
     """By class label and for each nuisance the share called positive, "start → end"; empty without nuisances."""
-    nuisances: Mapping[str, Mapping[str, Any]] = report.get("nuisances", {})
+    nuisances: Mapping[str, Mapping[str, Any]] = report.get("labels", {}).get("nuisances", {})
     labels = next(iter(nuisances.values()), {})
     return {label: [_from_to(by_label[label]) for by_label in nuisances.values()] for label in labels}
 
@@ -108,10 +115,11 @@ def _purity_row(finding: str, by: str, purity: Mapping[str, Any]) -> PurityRow:
 
 def _by_rater(report: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     """Part, rater and measures; where the referee measured `labels` because the judge may not, they come once."""
-    by = report.get("labels_by", "judge")
-    yield "labels", by, report["labels"]
-    if by != "referee" and "labels_referee" in report:
-        yield "labels_referee", "referee", report["labels_referee"]
+    labels = report.get("labels")
+    if labels:
+        yield "labels", labels["by"], labels["findings"]
+        if "referee" in labels:
+            yield "labels_referee", "referee", labels["referee"]
 
 
 def _fidelity_rows(fidelity: Mapping[str, Any]) -> Iterator[SummaryRow]:
@@ -133,9 +141,11 @@ def _label_rows(part: str, by: str, labels: Mapping[str, Any]) -> Iterator[Summa
         yield _row(part, finding, f"{by} AUROC", found, beside, text)
 
 
-def _duplicate_rows(duplicates: Mapping[str, Any]) -> Iterator[SummaryRow]:
-    for kind, found in duplicates.items():
-        yield _row("duplicates", "", _DUPLICATES.get(kind, kind), found, None, "")
+def _count_rows(report: Mapping[str, Any]) -> Iterator[SummaryRow]:
+    for part, names in _COUNTS.items():
+        for kind, found in report.get(part, {}).items():
+            if kind in names:
+                yield _row(part, "", names[kind], found, None, "")
 
 
 def _row(

@@ -1,0 +1,12 @@
+"""Validation, wired: gathers what there is to measure with, calls each part, writes the report.
+
+    gather (material.py): archive or folder, radiographs, weights, features -> Material
+    integrity, fidelity, labels, privacy (one module each): Material -> measures
+    report (xrarchive.validation.report): all of it -> validation.json
+
+Both sides of the waist meet here; what is measured is in `xrarchive.validation`, torch-free.
+"""
+
+from xrarchive.validating.validate import PARTS, validate
+
+__all__ = ["PARTS", "validate"]

@@ -1,0 +1,237 @@
+"""What a validation measures with: subject, radiographs, classifiers, features. Gathered once, for all parts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xrarchive.archive.manifest import Manifest, read_manifest
+from xrarchive.archive.reader import read_table
+from xrarchive.archive.schema import GUIDE_PREFIX, JUDGE_PREFIX, PROVENANCE
+from xrarchive.building import weights_path
+from xrarchive.bundled import bundled_reference
+from xrarchive.errors import InputDataError
+from xrarchive.files import sha256_file
+from xrarchive.radiographs import RadiographSet, open_set
+from xrarchive.records import OnStatus
+from xrarchive.validation.columns import PROVENANCE_COLUMNS, ArchiveImages, needed_columns, to_images
+from xrarchive.validation.raters import Rater
+from xrarchive.validation.reference import Reference, load_reference, make_reference
+from xrarchive.validation.subject import Subject, archive_subject
+
+if TYPE_CHECKING:
+    from xrarchive.classifier.classifier import Classifier
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """Everything a part may measure with.
+
+    Attributes:
+        subject: What is validated.
+        archive: Folder of the archive; None if the subject is no archive.
+        films: Radiograph sets given, in the order given; empty = the bundled reference statistics alone.
+        judge: The classifier the subject's labels are measured by.
+        referee: A third one, or None.
+        guide: The classifier that steered the search; else why it is not at hand, as a sentence.
+        generator: Weight file of the generator; else why it is not at hand, as a sentence.
+        reference: Features of held-out radiographs.
+        fingerprints: By feature space the sha256 of the weights behind it.
+        features: By feature space float32 [N, D] of the subject's images.
+        workers: Processes or threads a part may use.
+        quick: Fewer resamples and trials, said in the report.
+        on_status: Told what is being measured.
+    """
+
+    subject: Subject
+    archive: Path | None
+    films: tuple[RadiographSet, ...]
+    judge: Classifier
+    referee: Classifier | None
+    guide: Classifier | str
+    generator: Path | str
+    reference: Reference
+    fingerprints: Mapping[str, str]
+    features: Mapping[str, NDArray[np.float32]]
+    workers: int
+    quick: bool
+    on_status: OnStatus
+
+    @property
+    def raters(self) -> tuple[Rater, Rater | None]:
+        """Judge and referee, as the labels part knows them."""
+        subject = self.subject
+        referee = self.referee
+        return (
+            make_rater("judge", self.judge, subject.findings, subject.images.judge),
+            None
+            if referee is None
+            else make_rater("referee", referee, subject.findings, known_scores(referee, subject)),
+        )
+
+
+def gather(
+    archive_dir: Path,
+    *,
+    radiographs: tuple[Path, ...],
+    generator: Path | None,
+    guide: Path | None,
+    judge: Path | None,
+    referee: Path | None,
+    workers: int,
+    quick: bool,
+    on_status: OnStatus,
+) -> Material:
+    """Open everything a validation of an archive needs; arguments as `xrarchive.validating.validate`."""
+    from xrarchive.features import IMAGENET, imagenet_features, imagenet_fingerprint
+
+    manifest = read_manifest(archive_dir)
+    measuring = _load_judge(weights_path("judge", judge), archive_dir, manifest)
+    third = None if referee is None else _load_referee(weights_path("referee", referee), manifest)
+    films = tuple(open_set(folder) for folder in radiographs)
+    subject = archive_subject(archive_dir.resolve().name, manifest, _read_images(archive_dir, manifest))
+    fingerprints = {IMAGENET: imagenet_fingerprint(), "judge": measuring.sha256}
+    pixels = subject.images.pixels
+    return Material(
+        subject=subject,
+        archive=archive_dir,
+        films=films,
+        judge=measuring,
+        referee=third,
+        guide=_guide_at_hand(guide, manifest),
+        generator=_weights_at_hand("generator", generator, manifest),
+        reference=_reference(films[0], measuring, fingerprints, on_status)
+        if films
+        else load_reference(bundled_reference()),
+        fingerprints=fingerprints,
+        features={IMAGENET: imagenet_features(pixels, on_status=on_status), "judge": measuring.features(pixels)},
+        workers=workers,
+        quick=quick,
+        on_status=on_status,
+    )
+
+
+def known_scores(classifier: Classifier, subject: Subject) -> NDArray[np.float32]:
+    """Scores [N, K] in the subject's order of findings; NaN where the classifier does not know one."""
+    scores = np.full((len(subject.images.pixels), len(subject.findings)), np.nan, np.float32)
+    known = [name for name in subject.findings if name in classifier.vocabulary]
+    columns = [classifier.vocabulary.index(name) for name in known]
+    scores[:, [subject.findings.index(name) for name in known]] = classifier.scores(subject.images.pixels)[:, columns]
+    return scores
+
+
+def make_rater(role: str, classifier: Classifier, findings: tuple[str, ...], scores: NDArray[np.float32]) -> Rater:
+    """A classifier as the labels part knows it; thresholds NaN where it does not know a finding."""
+    thresholds = [classifier.threshold(name) if name in classifier.vocabulary else math.nan for name in findings]
+    return Rater(role, classifier.sha256, scores, np.array(thresholds, np.float32), classifier.meta["figures"])
+
+
+def _read_images(archive_dir: Path, manifest: Manifest) -> ArchiveImages:
+    scored = [prefix + name for prefix in (GUIDE_PREFIX, JUDGE_PREFIX) for name in manifest.findings]
+    return to_images(
+        read_table(archive_dir, needed_columns(manifest.findings, scored)),
+        read_table(archive_dir, list(PROVENANCE_COLUMNS), PROVENANCE),
+        manifest.findings,
+        manifest.nuisances,
+    )
+
+
+def _weights_at_hand(role: str, given: Path | None, manifest: Manifest) -> Path | str:
+    """The weight file the archive was built with, or why there is none.
+
+    Raises:
+        InputDataError: If a file was given and is another one.
+    """
+    path, expected = weights_path(role, given), manifest.weights[role].sha256
+    found = sha256_file(path)
+    if found == expected:
+        return path
+    reason = f"The {role} this archive was built with ({expected[:12]}) is not at hand: name it with --{role} FILE."
+    if given is None:
+        return reason
+    raise InputDataError(
+        f"{path} is not the {role} this archive was built with: expected sha256 {expected[:12]}, found {found[:12]}.",
+        fix=f"Name the {role} of that build with --{role}, or leave the option out.",
+        path=path,
+    )
+
+
+def _guide_at_hand(given: Path | None, manifest: Manifest) -> Classifier | str:
+    from xrarchive.classifier.classifier import load_classifier
+
+    found = _weights_at_hand("guide", given, manifest)
+    return found if isinstance(found, str) else load_classifier(found, role="guide")
+
+
+def _load_judge(path: Path, archive_dir: Path, manifest: Manifest) -> Classifier:
+    from xrarchive.classifier.classifier import load_classifier
+
+    judge, expected = load_classifier(path, role="judge"), manifest.weights["judge"].sha256
+    if judge.sha256 != expected:
+        raise InputDataError(
+            f"{path} is not the judge {archive_dir} was built with: expected sha256 {expected[:12]}, found "
+            f"{judge.sha256[:12]}.",
+            fix="Name the judge of that build with --judge or in xrarchive.toml.",
+            path=path,
+        )
+    return judge
+
+
+def _load_referee(path: Path, manifest: Manifest) -> Classifier:
+    from xrarchive.classifier.classifier import load_classifier
+
+    sha256 = sha256_file(path) if path.is_file() else None
+    for role in ("guide", "judge"):
+        if sha256 == manifest.weights[role].sha256:
+            raise InputDataError(
+                f"{path} is the {role} this archive was built with: it had a part in the images and cannot referee.",
+                fix="Give a third classifier: xrarchive train classifier SET --role referee",
+                path=path,
+            )
+    referee = load_classifier(path, role="referee")
+    if referee.size_px != manifest.size_px:
+        raise InputDataError(
+            f"{path} sees images of {referee.size_px} px, the archive's are {manifest.size_px} px.",
+            fix="Train a referee on radiographs of that size.",
+            path=path,
+        )
+    return referee
+
+
+def _reference(
+    real: RadiographSet, judge: Classifier, fingerprints: Mapping[str, str], on_status: OnStatus
+) -> Reference:
+    from xrarchive.features import IMAGENET, imagenet_features
+    from xrarchive.gan.realism import HELD_OUT_SPLITS
+    from xrarchive.gan.training import TRAINING_SPLITS
+
+    split = next((name for name in HELD_OUT_SPLITS if len(real.rows(name))), None)
+    if split is None:
+        raise InputDataError(
+            f"{real.folder} has no radiographs in the splits {', '.join(HELD_OUT_SPLITS)}; an archive cannot be "
+            "measured against films its generator was trained on.",
+            fix="Ingest a set with held-out films, or leave --radiographs out.",
+            path=real.folder,
+        )
+    if real.size_px != judge.size_px:
+        raise InputDataError(
+            f"{real.folder} holds {real.size_px} px images, the archive's are {judge.size_px} px.",
+            fix=f"Ingest the radiographs again with --size {judge.size_px}.",
+            path=real.folder,
+        )
+    rows = real.unseen_rows(split, seen=TRAINING_SPLITS)
+    pixels = real.pixels[rows]
+    return make_reference(
+        f"{real.folder.name}, {split}",
+        {IMAGENET: imagenet_features(pixels, on_status=on_status), "judge": judge.features(pixels)},
+        fingerprints=fingerprints,
+        patients=real.patients[rows],
+        source=f"The {len(rows)} radiographs of the split {split!r} of the radiograph set {real.sha256[:12]} that "
+        "have no identical twin among the films a generator is trained on.",
+    )

@@ -1,0 +1,81 @@
+"""`validate`: gather, measure the parts that were asked for, write the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from xrarchive.archive.manifest import VALIDATION_NAME, read_manifest
+from xrarchive.archive.sums import write_sums
+from xrarchive.files import write_json
+from xrarchive.records import OnStatus, ignore_status
+from xrarchive.validating import fidelity, integrity, labels, privacy
+from xrarchive.validating.material import Material, gather
+from xrarchive.validation.report import make_report
+
+# In the order of the report.
+PARTS: Mapping[str, Callable[[Material], dict[str, Any]]] = MappingProxyType(
+    {
+        "integrity": integrity.measure,
+        "fidelity": fidelity.measure,
+        "labels": labels.measure,
+        "privacy": privacy.measure,
+    }
+)
+
+
+def validate(
+    archive_dir: Path,
+    *,
+    radiographs: Sequence[Path] = (),
+    generator: Path | None = None,
+    guide: Path | None = None,
+    judge: Path | None = None,
+    referee: Path | None = None,
+    only: Sequence[str] = (),
+    quick: bool = False,
+    workers: int = 1,
+    on_status: OnStatus = ignore_status,
+) -> dict[str, Any]:
+    """Measure an archive and write validation.json; returns its content.
+
+    Args:
+        archive_dir: A finished archive.
+        radiographs: Radiograph sets: the first is the reference (its films that no generator saw), and all of them
+            are searched for copies; none = the bundled reference statistics, and what they allow.
+        generator: The weights the archive was built with; None = bundled, if it was built with those.
+        guide: As `generator`.
+        judge: The judge the archive was built with; None = bundled.
+        referee: A classifier that had no part in the archive and measures its labels too, or alone if the judge was
+            asked to filter; None = nobody does.
+        only: Names of `PARTS` to measure; empty = all.
+        quick: Fewer resamples and trials; the report says so.
+        workers: Processes or threads a part may use.
+        on_status: Told what is being measured.
+
+    Raises:
+        InputDataError: If there is no archive, a weight file is not the one the manifest names, or the referee is no
+            referee, had a part in the archive, or sees images of another size.
+        DamageError: If a shard cannot be read.
+        ValueError: If `only` names no part.
+    """
+    if strangers := sorted(set(only) - set(PARTS)):
+        raise ValueError(f"only may name {', '.join(PARTS)}, got {', '.join(strangers)}")
+    material = gather(
+        archive_dir,
+        radiographs=tuple(radiographs),
+        generator=generator,
+        guide=guide,
+        judge=judge,
+        referee=referee,
+        workers=workers,
+        quick=quick,
+        on_status=on_status,
+    )
+    parts = {name: measure(material) for name, measure in PARTS.items() if not only or name in only}
+    report = make_report(material.subject, material.reference, parts, quick=quick)
+    write_json(archive_dir / VALIDATION_NAME, report)
+    write_sums(archive_dir, read_manifest(archive_dir))
+    return report

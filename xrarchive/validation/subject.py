@@ -1,0 +1,102 @@
+"""What is validated: an archive, or any folder of labelled synthetic radiographs, as every part sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from xrarchive.errors import InputDataError
+
+if TYPE_CHECKING:
+    from xrarchive.archive.manifest import Manifest
+    from xrarchive.validation.columns import ArchiveImages
+
+Kind = Literal["archive", "folder"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """Labelled synthetic images and what is known of their making.
+
+    Attributes:
+        kind: ``archive``, or ``folder``: images and a label table that some other tool made.
+        name: For titles: the last part of the folder's path.
+        sha256: Of the manifest, or of a folder's images and labels: a report belongs to those bytes and no others.
+        version: Of an archive.
+        findings: The vocabulary [K].
+        nuisances: What the guide measured besides findings [J]; empty for a folder.
+        images: The rows [N].
+        judge_filtered: Whether the judge chose the images: then it cannot measure them.
+        seed: Of every bootstrap and draw.
+        terms: Names of the source terms; empty where they are unknown.
+    """
+
+    kind: Kind
+    name: str
+    sha256: str
+    version: str | None
+    findings: tuple[str, ...]
+    nuisances: tuple[str, ...]
+    images: ArchiveImages
+    judge_filtered: bool
+    seed: int
+    terms: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse arrays that do not belong together, and a subject without images.
+
+        Raises:
+            InputDataError: If there is no image.
+            ValueError: If shapes differ.
+        """
+        count, width = len(self.images.pixels), len(self.findings)
+        if not count:
+            raise InputDataError(
+                f"{self.name} holds no images.",
+                fix="Run `xrarchive check`, and build the archive again if it is damaged.",
+            )
+        if self.images.asked.shape != (count, width) or len(self.images.image_ids) != count:
+            raise ValueError(
+                f"expected {count} rows and {width} findings, got asked {self.images.asked.shape}, "
+                f"{len(self.images.image_ids)} ids"
+            )
+
+    def describe(self) -> dict[str, object]:
+        """The form the report holds."""
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "version": self.version,
+            "images": len(self.images.pixels),
+            "findings": list(self.findings),
+        }
+
+
+def archive_subject(name: str, manifest: Manifest, images: ArchiveImages) -> Subject:
+    """An archive as a subject.
+
+    Args:
+        name: Of its folder.
+        manifest: Its manifest.
+        images: Its rows.
+
+    Raises:
+        InputDataError: If the rows are not as many as the manifest names.
+    """
+    if len(images.pixels) != manifest.rows:
+        raise InputDataError(
+            f"The manifest names {manifest.rows} images and {len(images.pixels)} were read.",
+            fix="Run `xrarchive check`, and build the archive again if it is damaged.",
+        )
+    return Subject(
+        kind="archive",
+        name=name,
+        sha256=manifest.sha256,
+        version=manifest.version,
+        findings=tuple(manifest.findings),
+        nuisances=tuple(manifest.nuisances),
+        images=images,
+        judge_filtered=manifest.judge_filtered,
+        seed=manifest.builds[0].seed,
+        terms=tuple(manifest.terms),
+    )
