@@ -95,7 +95,7 @@ def readme_block(result: dict[str, Any]) -> str:
             _readme_row(f"{finding}: judge's AUROC, asked or not", found, f"{found['real']['value']:.2f} on real films")
             for finding, found in sorted(validation["labels"].items())
         ),
-        _readme_row("Exact or near copies of training films", validation["duplicates"]["copies"], ""),
+        _readme_row("Exact or near copies of training films", validation["privacy"]["copies"], ""),
     ]
     pace = f"{result['images_per_s']:.1f} images/s on {result['machine']}"
     return "\n".join(["", *lines, "", f"{generator['images_shown']:,} images shown in training; built at {pace}.", ""])

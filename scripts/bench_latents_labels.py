@@ -29,7 +29,7 @@ from xrarchive.radiographs import RadiographSet
 from xrarchive.statistics import bootstrap_auroc, to_logit
 from xrarchive.synthesis import Studio, render
 from xrarchive.validation.coverage import macro_coverage_ratio, manifold
-from xrarchive.validation.duplicates import measure_duplicates
+from xrarchive.validation.duplicates import measure_repeats
 from xrarchive.validation.labels import Transfer, dose, exaggeration_excess, transfer
 from xrarchive.validation.purity import rogan_gladen, score_mixture
 from xrarchive.validation.similarity import mean_intra_class, nearest_latent_deg
@@ -215,7 +215,7 @@ def measure_diversity(
         "coverage_ratio": ratios,
         "findings": by_finding,
         "latents_nearer_than_10_deg": near,
-        "duplicates": measure_duplicates(names, archive.images.pixels, None),
+        "duplicates": measure_repeats(names, archive.images.pixels),
     }
 
 

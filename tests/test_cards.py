@@ -304,7 +304,7 @@ def test_a_judge_that_filtered_is_named(manifest, report, card):
     assert "filtered none" not in text
     assert "none was asked" in text
     assert "the referee, a third classifier, can" in rendered(
-        manifest, report | {"labels_by": "referee"}, settings={"judge_filter": True}
+        manifest, report | {"labels": report["labels"] | {"by": "referee"}}, settings={"judge_filter": True}
     )
 
 
@@ -314,9 +314,9 @@ def test_columns_are_explained(card):
 
 
 def test_the_card_says_how_many_images_show_it(manifest, report, card):
-    for part, role in (("labels", "judge"), ("labels_referee", "referee")):
+    for part, role in (("findings", "judge"), ("referee", "referee")):
         for name in FINDINGS:
-            purity = report[part][name]["purity"]
+            purity = report["labels"][part][name]["purity"]
             (row,) = [row for row in rows_of(card) if row[:2] == [name, role]]
             for cell, key in zip(
                 row[3:7], ("rogan_gladen", "with_10pct_label_noise", "score_mixture", "soft"), strict=True
@@ -327,7 +327,7 @@ def test_the_card_says_how_many_images_show_it(manifest, report, card):
     report["labels"]["findings"]["Mass"]["purity"]["soft"] |= {"value": 0.2, "low": 0.1, "high": 0.3}
     text = rendered(manifest, report)
     assert "Mass (2.1 % of real radiographs)" in text.split("**Most images asked to show ")[1].split("will not")[0]
-    for labels in (report["labels"], report["labels"]["referee"]):
+    for labels in (report["labels"]["findings"], report["labels"]["referee"]):
         for found in labels.values():
             for measure in found["purity"].values():
                 measure |= {"value": 0.9, "low": 0.8, "high": 1.0}
@@ -345,17 +345,19 @@ def test_what_came_along_is_shown_where_it_was_measured(manifest, report, card):
     expected = f"{found['positive_start']['value']:.2f} → {found['positive_end']['value']:.2f}"
     table = next(table for table in tables(card) if [cell.strip() for cell in table[0]] == ["", "label", "view"][1:])
     assert ["Mass", expected] in [[cell.strip() for cell in row] for row in table]
-    assert "What came along" not in rendered(manifest, report | {"nuisances": {}})
+    assert "What came along" not in rendered(manifest, report | {"labels": report["labels"] | {"nuisances": {}}})
 
 
-def test_a_validation_of_an_older_version_still_has_a_card(manifest, report):
-    for name in ("labels_by", "labels_referee", "raters", "nuisances"):
-        del report[name]
-    for found in report["labels"]["findings"].values():
-        del found["purity"]
-    text = rendered(manifest, report)
-    assert "judge AUROC, Mass" in text
+def test_a_validation_of_another_version_has_no_card(manifest, report):
+    with pytest.raises(GateError, match=r"its schema is xrarchive.validation/1, expected xrarchive.validation/2"):
+        rendered(manifest, report | {"schema": "xrarchive.validation/1"})
+
+
+def test_a_part_that_was_not_measured_has_no_table(manifest, report):
+    text = rendered(manifest, {name: found for name, found in report.items() if name not in ("labels", "privacy")})
+    assert "judge AUROC" not in text
     assert "How many of the images" not in text
+    assert "were not searched for" in text
 
 
 def test_the_model_card_of_a_pipeline_knows_the_referee(weights, tiny_referee):

@@ -626,7 +626,7 @@ def test_validating_against_films_of_another_size_is_refused(built, weights, tin
     source = tiny_set.parent / "source"
     pipeline.ingest(source, tmp_path / "large", size_px=32, findings=FINDINGS[1:])
     with pytest.raises(InputDataError, match="holds 32 px images, the archive's are 16 px"):
-        pipeline.validate(built.out, radiographs=tmp_path / "large", judge=weights["judge"])
+        pipeline.validate(built.out, radiographs=[tmp_path / "large"], judge=weights["judge"])
 
 
 def test_a_card_needs_a_validation_of_these_very_bytes(carded, tmp_path):

@@ -99,7 +99,7 @@ class FakePipeline(types.ModuleType):
             "train_generator": Trained(),
             "train_classifier": Trained(),
             "build": Built(),
-            "validate": {"fidelity": {}, "labels": {}, "duplicates": {}},
+            "validate": {"fidelity": {}},
             "write_card": Path("archive/README.md"),
             "show": {"rows": 5, "counts": {"Effusion": 5}},
             "check": Checked(),

@@ -46,8 +46,8 @@ ARRIVES = [
         "build",
         {"search": SearchSettings(strictness=0.01, match=("view", "sex"), judge_filter=True, steps=3)},
     ),
-    ("validate", "validate", {"radiographs": None}),
-    ("validate --judge w --radiographs films", "validate", {"judge": Path("w"), "radiographs": Path("films")}),
+    ("validate", "validate", {"radiographs": (), "only": (), "quick": False}),
+    ("validate --judge w --radiographs films", "validate", {"judge": Path("w"), "radiographs": (Path("films"),)}),
     ("card", "write_card", {}),
     (
         "publish archive me/x --version 1.0.0 --yes",
@@ -94,7 +94,7 @@ def test_the_project_file_supplies_what_is_left_out(run, pipeline, folder):
     (folder / "xrarchive.toml").write_text(
         '[ingest]\nout = "films"\n[train]\nguide_out = "w/guide"\n[generator]\nnimg = 6400\n[build]\nper_class = 5\n'
         'out = "chests"\nexclusive = true\n[search]\nmatch = ["view"]\nslots = 3\n'
-        '[validate]\nradiographs = "films"\n[publish]\nrepo = "me/chests"\nversion = "2.0.0"\n'
+        '[validate]\nradiographs = ["films"]\n[publish]\nrepo = "me/chests"\nversion = "2.0.0"\n'
     )
     lines = ("build", "validate", "publish --yes", "train generator --batch 16", "train classifier --role guide")
     for line in (*lines, "build --per-class 9"):
@@ -104,7 +104,7 @@ def test_the_project_file_supplies_what_is_left_out(run, pipeline, folder):
     assert calls[0][1]["per_class"] == 5
     assert calls[0][1]["exclusive"] is True
     assert calls[0][1]["search"] == SearchSettings(match=("view",), slots=3)
-    assert (calls[1][0], str(calls[1][1]["radiographs"])) == ("chests", "films")
+    assert (calls[1][0], calls[1][1]["radiographs"]) == ("chests", (Path("films"),))
     assert calls[2][:2] == ("chests", "me/chests")
     assert calls[2][2]["version"] == "2.0.0"
     assert calls[3][:2] == ("films", "runs/generator")
@@ -242,7 +242,7 @@ def test_init_writes_a_file_once(run, folder):
 
 def test_validate_prints_every_measure(run, pipeline):
     found = {"value": 0.91, "low": 0.85, "high": 0.95, "n": 20, "real": {"value": 0.8}}
-    pipeline.results["validate"] = {"fidelity": {}, "labels": {"Effusion": found}, "duplicates": {}}
+    pipeline.results["validate"] = {"labels": {"by": "judge", "findings": {"Effusion": found}}}
     pipeline.results["validate"]["problems"] = [{"id": "x", "severity": "warning", "message": "Few images."}]
     stdout = run("validate").stdout
     assert "Effusion: judge AUROC" in stdout

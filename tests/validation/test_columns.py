@@ -54,7 +54,7 @@ def test_columns_become_arrays():
 def test_only_needed_columns_are_named():
     available = ["image", "label", "findings", "image_id", "judge_Edema", "guide_Edema"]
     assert needed_columns(FINDINGS, available) == [
-        "image", "image_id", "label", "findings", "soft_label", "judge_Edema",
+        "image", "image_id", "label", "findings", "soft_label", "guide_Edema", "judge_Edema",
     ]  # fmt: skip
 
 

@@ -22,6 +22,7 @@ def archive(edema=20, mass=10, *, scores=None, soft=0.25):
         np.zeros((count, 2, 2), np.uint8),
         asked,
         scores,
+        scores,
         labels,
         np.full(count, soft, np.float32),
         *np.zeros((2, count, 0), np.float32),

@@ -11,6 +11,7 @@ from xrarchive import pipeline
 from xrarchive.archive.manifest import read_manifest, write_manifest
 from xrarchive.errors import InputDataError
 from xrarchive.files import sha256_file
+from xrarchive.validating import material
 
 
 @pytest.fixture(scope="module")
@@ -61,20 +62,20 @@ def test_a_referee_must_be_one_and_see_images_of_this_size(built, tiny_judge, ti
         pipeline.validate(built, judge=tiny_judge, referee=tmp_path / "absent.safetensors")
     manifest = dataclasses.replace(read_manifest(built), size_px=64)
     with pytest.raises(InputDataError, match="sees images of 16 px, the archive's are 64 px"):
-        pipeline._load_referee(tiny_referee, manifest)
+        material._load_referee(tiny_referee, manifest)
 
 
-def test_a_referee_that_knows_fewer_findings_scores_those(built, tiny_referee, rng):
+def test_a_referee_that_knows_fewer_findings_scores_those(tiny_referee, rng):
     import numpy as np
 
     from xrarchive.classifier.classifier import load_classifier
 
     referee = load_classifier(tiny_referee)
-    manifest = dataclasses.replace(read_manifest(built), findings=("Hernia", "Mass", "No Finding"))
+    findings = ("Hernia", "Mass", "No Finding")
     pixels = rng.integers(0, 256, (3, 16, 16)).astype(np.uint8)
-    scores = pipeline._known_scores(referee, manifest, pixels)
+    scores = material.known_scores(referee, findings, pixels)
     assert np.isnan(scores[:, 0]).all()
     expected = referee.scores(pixels)[:, [referee.vocabulary.index(name) for name in ("Mass", "No Finding")]]
     np.testing.assert_array_equal(scores[:, 1:], expected)
-    rater = pipeline._rater("referee", referee, manifest, scores)
+    rater = material.make_rater("referee", referee, findings, scores)
     assert np.isnan(rater.thresholds).tolist() == [True, False, False]

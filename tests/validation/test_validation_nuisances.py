@@ -12,8 +12,8 @@ def archive(start, end, labels):
     start, end = (np.asarray(logits, np.float32).reshape(count, -1) for logits in (start, end))
     nothing = np.zeros((count, 3), np.float32)
     return ArchiveImages(
-        [str(n) for n in range(count)], np.zeros((count, 2, 2), np.uint8), nothing > 0, nothing, np.array(labels),
-        nothing[:, 0], end, start,
+        [str(n) for n in range(count)], np.zeros((count, 2, 2), np.uint8), nothing > 0, nothing, nothing,
+        np.array(labels), nothing[:, 0], end, start,
     )  # fmt: skip
 
 

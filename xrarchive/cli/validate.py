@@ -32,9 +32,7 @@ from xrarchive.settings import VALIDATION_PARTS, load_project
 @click.option(
     "--referee", metavar="W", type=FILE, help="Weights or run folder of a classifier that measures the labels too."
 )
-@click.option(
-    "--only", metavar="PART,...", type=validation_parts, default=(), help=f"Of {', '.join(VALIDATION_PARTS)}."
-)
+@click.option("--only", metavar="PART,...", type=validation_parts, help=f"Of {', '.join(VALIDATION_PARTS)}.")
 @click.option("--quick", is_flag=True, help="Fewer resamples and trials: for a first look, not for a release.")
 @click.option(
     "--workers", metavar="N", type=click.IntRange(min=1), help="Processes to measure with.  [default: all cores]"
@@ -44,7 +42,7 @@ def validate(
     as_json: bool,
     archive: Path | None,
     radiographs: tuple[Path, ...],
-    only: tuple[str, ...],
+    only: tuple[str, ...] | None,
     quick: bool,
     workers: int | None,
     **weights: Path | None,
@@ -66,7 +64,7 @@ def validate(
             guide=weights["guide"] or project.build.guide,
             judge=weights["judge"] or project.build.judge,
             referee=weights["referee"] or settings.referee,
-            only=only,
+            only=only or (),
             quick=quick,
             workers=workers or os.cpu_count() or 1,
             on_status=on_status,

@@ -18,6 +18,7 @@ from xrarchive.building import weights_path
 from xrarchive.bundled import bundled_reference
 from xrarchive.errors import InputDataError
 from xrarchive.files import sha256_file
+from xrarchive.pixels import Pixels
 from xrarchive.radiographs import RadiographSet, open_set
 from xrarchive.records import OnStatus
 from xrarchive.validation.columns import PROVENANCE_COLUMNS, ArchiveImages, needed_columns, to_images
@@ -72,7 +73,9 @@ class Material:
             make_rater("judge", self.judge, subject.findings, subject.images.judge),
             None
             if referee is None
-            else make_rater("referee", referee, subject.findings, known_scores(referee, subject)),
+            else make_rater(
+                "referee", referee, subject.findings, known_scores(referee, subject.findings, subject.images.pixels)
+            ),
         )
 
 
@@ -117,12 +120,12 @@ def gather(
     )
 
 
-def known_scores(classifier: Classifier, subject: Subject) -> NDArray[np.float32]:
-    """Scores [N, K] in the subject's order of findings; NaN where the classifier does not know one."""
-    scores = np.full((len(subject.images.pixels), len(subject.findings)), np.nan, np.float32)
-    known = [name for name in subject.findings if name in classifier.vocabulary]
+def known_scores(classifier: Classifier, findings: tuple[str, ...], pixels: Pixels) -> NDArray[np.float32]:
+    """Scores [N, K] in the order of `findings`; NaN where the classifier does not know one."""
+    scores = np.full((len(pixels), len(findings)), np.nan, np.float32)
+    known = [name for name in findings if name in classifier.vocabulary]
     columns = [classifier.vocabulary.index(name) for name in known]
-    scores[:, [subject.findings.index(name) for name in known]] = classifier.scores(subject.images.pixels)[:, columns]
+    scores[:, [findings.index(name) for name in known]] = classifier.scores(pixels)[:, columns]
     return scores
 
 

@@ -94,10 +94,12 @@ def measure_spaces(
 
     Raises:
         InputDataError: If features are NaN or infinite.
-        ValueError: If spaces lack fingerprints.
+        ValueError: If spaces lack fingerprints, or differ in rows.
     """
     if set(synthetic) != set(fingerprints):
         raise ValueError(f"spaces {sorted(synthetic)} need fingerprints, got {sorted(fingerprints)}")
+    if len(counts := {len(features) for features in synthetic.values()}) > 1:
+        raise ValueError(f"spaces must hold the same images, got {sorted(counts)} feature rows")
     for space, features in synthetic.items():
         require_finite(features, what=f"The images in feature space {space!r}")
     jobs = [(space, metric) for space in sorted({*synthetic, *reference.spaces}) for metric in METRICS]
@@ -112,6 +114,7 @@ def measure_spaces(
                 metric, synthetic[space], reference.spaces[space], patients=reference.patients, seed=seed, space=space
             )
         )
+    on_status(Status(len(jobs), len(jobs), "measures", "fidelity"))
     return found
 
 
