@@ -65,7 +65,8 @@ def carded(built, weights, tiny_set, tmp_path_factory):
     """Built, validated, with its card. Not to be changed."""
     folder = tmp_path_factory.mktemp("carded") / "archive"
     shutil.copytree(built.out, folder)
-    pipeline.validate(folder, radiographs=[tiny_set], judge=weights["judge"])
+    waivers = {"integrity.near_duplicates": "Images of 16 px are alike."}
+    pipeline.validate(folder, radiographs=[tiny_set], judge=weights["judge"], waivers=waivers)
     pipeline.write_card(folder)
     return folder
 
@@ -173,10 +174,26 @@ def test_a_contact_sheet_has_a_row_for_each_label(carded, tmp_path):
         assert not sheet[top : top + 16, 2 + 18 * PER_CLASS : 18 * (PER_CLASS + 1)].any()
 
 
-def test_publishing_shows_its_plan_without_a_network(carded, weights):
+def test_publishing_shows_its_plan_without_a_network_and_keeps_back_unproven_weights(carded, weights, tmp_path):
+    carded = shutil.copytree(carded, tmp_path / "archive")
     plan = pipeline.publish(carded, "me/chests", version="1.0.0", model_repo="me/chest-gan", dry_run=True, **weights)
     told = plan.as_dict()
     assert {item["path"] for item in told["dataset"]["files"]} >= {MANIFEST_NAME, "README.md", "validation.json"}
+    assert told["model"] is None
+    assert [gate.partition(":")[0] for gate in told["withheld"]] == [
+        "privacy.membership.critic",
+        "privacy.membership.inversion",
+    ]
+    report = json.loads((carded / "validation.json").read_bytes())
+    assert [gate["reason"] for gate in report["gates"]["list"] if gate["status"] == "waived"] == [
+        "Images of 16 px are alike."
+    ]
+    for gate in report["gates"]["list"]:
+        gate["status"] = "passed"
+    (carded / "validation.json").write_text(json.dumps(report))
+    plan = pipeline.publish(carded, "me/chests", version="1.0.0", model_repo="me/chest-gan", dry_run=True, **weights)
+    told = plan.as_dict()
+    assert told["withheld"] == []
     assert {item["path"] for item in told["model"]["files"]} >= {f"{role}.safetensors" for role in weights}
 
 

@@ -20,7 +20,7 @@ from xrarchive.classifier.offering import list_offerings
 from xrarchive.errors import GateError
 from xrarchive.records import Tally
 from xrarchive.terms import licence_of, require_terms
-from xrarchive.validation.report import SCHEMA
+from xrarchive.validation import SCHEMA
 from xrarchive.validation.summary import PurityRow, moved_rows, purity_rows, summary_rows
 
 _PACKAGE = Path(__file__).parent
@@ -81,6 +81,8 @@ def render_dataset_card(manifest: Manifest, report: Mapping[str, Any], *, archiv
         shares=shares,
         mostly_absent=_mostly_absent(shares),
         moved=moved_rows(report),
+        passed=[gate["name"] for gate in report["gates"]["list"] if gate["status"] == "passed"],
+        others=[gate for gate in report["gates"]["list"] if gate["status"] != "passed"],
         folder=archive_dir.resolve().name,
         privacy=_privacy(report),
         search=", ".join(f"{name} {value}" for name, value in sorted(manifest.settings.items())),

@@ -19,6 +19,7 @@ from xrarchive.tables import Settings, Table, check_table, from_table
 if TYPE_CHECKING:
     from xrarchive.gan.settings import GeneratorSettings
     from xrarchive.plan import SearchSettings
+    from xrarchive.validation.gates import GateSettings
 
 PROJECT_FILE = "xrarchive.toml"
 VALIDATION_PARTS = ("integrity", "fidelity", "labels", "privacy")
@@ -153,7 +154,7 @@ class PublishSettings:
 
 @dataclass(frozen=True)
 class Project:
-    """A whole project file. `generator`, `classifier` and `search` stay tables: their dataclasses belong elsewhere."""
+    """A whole project file. Tables, not dataclasses, are those whose dataclasses belong elsewhere."""
 
     ingest: IngestSettings = IngestSettings()
     train: TrainSettings = TrainSettings()
@@ -162,6 +163,7 @@ class Project:
     build: BuildSettings = BuildSettings()
     search: Table = field(default_factory=dict)
     validate: ValidateSettings = ValidateSettings()
+    gates: Table = field(default_factory=dict)
     publish: PublishSettings = PublishSettings()
 
 
@@ -223,6 +225,17 @@ def generator_settings(project: Project, preset: str | None, flags: Table) -> Ge
     if name not in PRESETS:
         raise SettingsError(f"There is no preset {name!r}.", fix=f"Use one of {', '.join(PRESETS)}.")
     return layered(GeneratorSettings, "generator", {**PRESETS[str(name)], **table}, flags)
+
+
+def gate_settings(project: Project) -> GateSettings:
+    """Bars of publishing: the project file's [gates].
+
+    Raises:
+        SettingsError: As `layered`.
+    """
+    from xrarchive.validation.gates import GateSettings
+
+    return layered(GateSettings, "gates", project.gates, {})
 
 
 def search_settings(project: Project, flags: Table, *, like_real: bool = False) -> SearchSettings:
@@ -350,6 +363,17 @@ TEMPLATE = """\
 [validate]
 # radiographs = ["radiographs"]      # example; default: the bundled reference statistics
 # referee = "runs/referee"           # example: measures the labels beside the judge; default: nobody does
+
+[gates]                              # what must hold before publishing: see README
+# images = 500                       # from so many, fidelity, utility and privacy must be shown
+# label_images = 100                 # from so many of a finding, its labels must be shown
+# near_duplicates = 0.01             # largest share of images that nearly repeat another
+# transfer = 0.8                     # smallest lower bound, for every finding
+# kid = 0.5                          # largest upper bound, as a share of what blurred radiographs score
+# excess_retention = 0.7             # smallest lower bound
+# nearer = 0.55                      # largest lower bound of the share nearer to training films
+# reidentified = 0.02                # largest lower bound of the share recognised
+# membership = 0.6                   # largest upper bound of an AUROC, for publishing weights
 
 [publish]
 # repo = "me/synthetic-chests"       # example: the dataset repository

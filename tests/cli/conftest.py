@@ -63,12 +63,20 @@ class Plan:
     def as_dict(self) -> dict[str, Any]:
         files = [{"path": "data/train-00000.parquet", "bytes": 2_000_000, "sha256": "cd" * 32}]
         dataset = {"repo": "me/chests", "kind": "dataset", "bytes": 2_000_000, "files": files}
-        return {"archive": "archive", "version": "1.0.0", "tag": "v1.0.0", "dataset": dataset, "model": None}
+        return {
+            "archive": "archive",
+            "version": "1.0.0",
+            "tag": "v1.0.0",
+            "dataset": dataset,
+            "model": None,
+            "withheld": [],
+        }
 
 
 class Receipt:
     def as_dict(self) -> dict[str, Any]:
-        return {"repo": "me/chests", "tag": "v1.0.0", "commit": "0" * 40, "already_published": False, "model": None}
+        published = {"repo": "me/chests", "tag": "v1.0.0", "commit": "0" * 40}
+        return {**published, "already_published": False, "model": None, "withheld": []}
 
 
 STATUS = {
@@ -99,7 +107,7 @@ class FakePipeline(types.ModuleType):
             "train_generator": Trained(),
             "train_classifier": Trained(),
             "build": Built(),
-            "validate": {"fidelity": {}},
+            "validate": {"gates": {"open": True, "weights_open": True, "list": []}},
             "write_card": Path("archive/README.md"),
             "show": {"rows": 5, "counts": {"Effusion": 5}},
             "check": Checked(),

@@ -242,12 +242,25 @@ def test_init_writes_a_file_once(run, folder):
 
 def test_validate_prints_every_measure(run, pipeline):
     found = {"value": 0.91, "low": 0.85, "high": 0.95, "n": 20, "real": {"value": 0.8}}
-    pipeline.results["validate"] = {"labels": {"by": "judge", "findings": {"Effusion": found}}}
+    pipeline.results["validate"] |= {"labels": {"by": "judge", "findings": {"Effusion": found}}}
     pipeline.results["validate"]["problems"] = [{"id": "x", "severity": "warning", "message": "Few images."}]
     stdout = run("validate").stdout
     assert "Effusion: judge AUROC" in stdout
     assert "0.85 to 0.95" in stdout
     assert "warning: Few images." in stdout
+
+
+def test_validate_ends_with_11_and_says_what_would_open_a_closed_gate(run, pipeline):
+    closed = {"name": "privacy.copies", "status": "failed", "weights": False, "message": "Copies 1, must be at most 0."}
+    gate = closed | {"reason": "", "help": "Look at the pairs."}
+    pipeline.results["validate"] = {"gates": {"open": False, "weights_open": False, "list": [gate]}}
+    result = run("validate --waive fidelity.kid --reason JPEG")
+    assert result.exit_code == 11
+    assert "Copies 1, must be at most 0." in result.stdout
+    assert "To open privacy.copies: Look at the pairs." in result.stdout
+    assert "Next:" not in result.stdout
+    assert pipeline.calls[-1][2]["waivers"] == {"fidelity.kid": "JPEG"}
+    assert json.loads(run("validate --json").stdout)["gates"]["open"] is False
 
 
 def test_status_prints_what_matters(run):

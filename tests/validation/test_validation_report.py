@@ -8,6 +8,7 @@ import pytest
 from xrarchive.errors import InputDataError
 from xrarchive.files import dump_json
 from xrarchive.records import Status, ignore_status
+from xrarchive.validation import SCHEMA
 from xrarchive.validation.columns import ArchiveImages
 from xrarchive.validation.duplicates import measure_copies
 from xrarchive.validation.fidelity import measure_spaces
@@ -16,7 +17,7 @@ from xrarchive.validation.measures import measure
 from xrarchive.validation.nuisances import measure_nuisances
 from xrarchive.validation.raters import PURITY, Rater, measure_raters
 from xrarchive.validation.reference import make_reference
-from xrarchive.validation.report import SCHEMA, make_report
+from xrarchive.validation.report import make_report
 from xrarchive.validation.subject import archive_subject
 from xrarchive.validation.summary import purity_rows, summary_rows
 
@@ -90,7 +91,7 @@ def report_of(given, *, manifest=None, judge=None, referee=None, radiographs=Non
         },
         "privacy": {"copies": measure_copies(images.image_ids, images.pixels, radiographs)},
     }
-    return make_report(subject, given["reference"], parts)
+    return make_report(subject, given["reference"], parts, [])
 
 
 def leaves(value):

@@ -93,12 +93,19 @@ def _show_plan(result: Result) -> None:
             rows = [(item["path"], amount(item["bytes"], "bytes"), item["sha256"][:12]) for item in content["files"]]
             table(["file", "size", "sha256"], rows)
             say("")
+    _show_withheld(result)
     say("Nothing was sent.")
+
+
+def _show_withheld(result: Result) -> None:
+    if result["withheld"]:
+        say("The weights are kept back by closed gates:", *(f"  {gate}" for gate in result["withheld"]))
 
 
 def _show_receipt(result: Result) -> None:
     state = "was published already" if result["already_published"] else "is published"
     say(f"{result['repo']} {cell(result['tag'])} {state}: commit {result['commit']}")
+    _show_withheld(result)
     if result["model"]:
         say(f"{result['model']['repo']} holds the weights: commit {result['model']['commit']}")
     say(f'Load it with: load_dataset("{result["repo"]}", revision="{result["tag"]}")')

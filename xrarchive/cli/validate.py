@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -10,7 +11,8 @@ import click
 from xrarchive.cli.options import FILE, FOLDER, example, json_option, validation_parts, weights_options
 from xrarchive.cli.output import Result, cell, emit, say, table
 from xrarchive.cli.progress import progress
-from xrarchive.settings import VALIDATION_PARTS, load_project
+from xrarchive.errors import EXIT_OK, GateError
+from xrarchive.settings import VALIDATION_PARTS, gate_settings, load_project
 
 
 @click.command(
@@ -37,6 +39,8 @@ from xrarchive.settings import VALIDATION_PARTS, load_project
 @click.option(
     "--workers", metavar="N", type=click.IntRange(min=1), help="Processes to measure with.  [default: all cores]"
 )
+@click.option("--waive", metavar="GATE", multiple=True, help="Accept a closed gate, for all to read.  May be repeated.")
+@click.option("--reason", metavar="TEXT", help="Why the waived gates are accepted.")
 @json_option("the content of validation.json")
 def validate(
     as_json: bool,
@@ -45,11 +49,14 @@ def validate(
     only: tuple[str, ...] | None,
     quick: bool,
     workers: int | None,
+    waive: tuple[str, ...],
+    reason: str | None,
     **weights: Path | None,
-) -> None:
+) -> int:
     """Measure an archive: integrity, fidelity, labels, privacy.
 
-    Weights are those it was built with. Where the judge was asked to filter, only a referee can measure labels.
+    Weights are those it was built with. Where the judge was asked to filter, only a referee can measure labels. Ends
+    with exit code 11 if a gate is closed that must be open before publishing.
     """
     from xrarchive import pipeline
 
@@ -66,15 +73,19 @@ def validate(
             referee=weights["referee"] or settings.referee,
             only=only or (),
             quick=quick,
+            gates=gate_settings(project),
+            waivers=dict.fromkeys(waive, reason or ""),
             workers=workers or os.cpu_count() or 1,
             on_status=on_status,
         )
 
     def render(result: Result) -> None:
         _show(result)
-        say("", f"Next: xrarchive card {folder}")
+        if report["gates"]["open"]:
+            say("", f"Next: xrarchive card {folder}")
 
     emit("validate", report, render, as_json=as_json)
+    return EXIT_OK if report["gates"]["open"] else GateError.code
 
 
 def _show(result: Result) -> None:
@@ -100,8 +111,24 @@ def _show(result: Result) -> None:
     if moved := moved_rows(result):
         say("", "Share on the positive side by the guide's own head, of the draws → of the images made from them:")
         table(["label", *result["labels"]["nuisances"]], [(label, *cells) for label, cells in moved.items()])
+    _show_gates(result["gates"]["list"])
     problems = [item for item in result.get("problems", []) if item["severity"] != "note"]
     say(*(f"{item['severity']}: {item['message']}" for item in problems))
+
+
+def _show_gates(gates: Sequence[Result]) -> None:
+    say("", "Gates:")
+    passed = [gate for gate in gates if gate["status"] == "passed"]
+    table(
+        ["gate", "", "", ""],
+        [
+            (gate["name"], "for weights" if gate["weights"] else "", gate["status"], gate["reason"] or gate["message"])
+            for gate in gates
+            if gate["status"] != "passed"
+        ],
+    )
+    say(f"{len(passed)} of {len(gates)} passed: {', '.join(gate['name'] for gate in passed) or 'none'}.")
+    say(*dict.fromkeys(f"To open {gate['name']}: {gate['help']}" for gate in gates if gate["help"]))
 
 
 def _show_purity(result: Result) -> None:

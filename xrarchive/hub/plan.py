@@ -14,12 +14,14 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
 from xrarchive.archive.manifest import MANIFEST_NAME, README_NAME, VALIDATION_NAME, Manifest, read_manifest
 from xrarchive.errors import DamageError, GateError, InputDataError, SettingsError
 from xrarchive.files import dump_json, read_json, sha256_bytes, sha256_file
 from xrarchive.records import OnStatus, Status, ignore_status
+from xrarchive.validation import SCHEMA
+from xrarchive.validation.gates import keeps_back_weights, require_open
 
 SHARD_FOLDERS = ("data", "provenance")
 WEIGHT_ROLES = ("generator", "guide", "judge")
@@ -85,13 +87,23 @@ class RepoContent:
 
 @dataclass(frozen=True)
 class Publication:
-    """A checked plan: which bytes go to which repositories under which version."""
+    """A checked plan: which bytes go to which repositories under which version.
+
+    Attributes:
+        archive_dir: What is published.
+        version: ``X.Y.Z``.
+        manifest_sha256: Of the archive.
+        dataset: What the dataset repository is to hold.
+        model: What the model repository is to hold; None = no weights are published.
+        withheld: Gates that keep back the weights that were asked for, each with what was found.
+    """
 
     archive_dir: Path
     version: str
     manifest_sha256: str
     dataset: RepoContent
     model: RepoContent | None
+    withheld: tuple[str, ...] = ()
 
     @property
     def tag(self) -> str:
@@ -112,6 +124,7 @@ class Publication:
             "manifest_sha256": self.manifest_sha256,
             "dataset": self.dataset.as_dict(),
             "model": None if self.model is None else self.model.as_dict(),
+            "withheld": list(self.withheld),
         }
 
 
@@ -131,7 +144,8 @@ def plan_publication(
         archive_dir: A finished archive: built, validated, with its card rendered.
         repo: Dataset repository, ``owner/name``.
         version: ``X.Y.Z``; the tag becomes ``vX.Y.Z``.
-        model_repo: Model repository for the weights, ``owner/name``; None publishes no weights.
+        model_repo: Model repository for the weights, ``owner/name``; None publishes no weights, and so do closed gates
+            (see `Publication.withheld`).
         weights: Weight file per role (``generator``, ``guide``, ``judge``); all that the manifest names are needed.
         model_card: Text of the model repository's README.md; needed with `model_repo`.
         on_status: Told about the hashing of shards, in bytes.
@@ -139,20 +153,23 @@ def plan_publication(
     Raises:
         SettingsError: If `version` or a repository name is malformed.
         InputDataError: If there is no archive, or a weight file is missing or not the one the manifest names.
-        GateError: If the archive is not validated, or its card is missing, unfilled or older than the manifest.
+        GateError: If the archive is not validated, one of its gates is closed, or its card is missing, unfilled or
+            older than the manifest.
         DamageError: If a file's bytes are not those the manifest names.
         ValueError: If `model_repo` comes without `model_card`.
     """
     _check_names(repo, version, model_repo)
     manifest = read_manifest(archive_dir)
     readme = _read_card(archive_dir, manifest)
-    validation = _read_validation(archive_dir, manifest)
+    validation, gates = _read_validation(archive_dir, manifest)
     manifest_file = _in_memory(MANIFEST_NAME, dump_json(manifest.as_dict()))
-    model = None if model_repo is None else _plan_model(model_repo, manifest, weights or {}, model_card)
+    withheld = () if model_repo is None else tuple(keeps_back_weights(gates))
+    wanted = model_repo is not None and not withheld
+    model = _plan_model(str(model_repo), manifest, weights or {}, model_card) if wanted else None
     shards = tuple(_checked_shards(archive_dir, manifest, on_status))
     claims = tuple(f"{folder}/" for folder in SHARD_FOLDERS)
     dataset = RepoContent(repo, "dataset", (*shards, readme, manifest_file, validation), claims)
-    return Publication(archive_dir, version, manifest.sha256, dataset, model)
+    return Publication(archive_dir, version, manifest.sha256, dataset, model, withheld)
 
 
 def _check_names(repo: str, version: str, model_repo: str | None) -> None:
@@ -196,8 +213,8 @@ def _read_card(archive_dir: Path, manifest: Manifest) -> Upload:
     return _in_memory(README_NAME, content)
 
 
-def _read_validation(archive_dir: Path, manifest: Manifest) -> Upload:
-    """validation.json, if it speaks of this manifest."""
+def _read_validation(archive_dir: Path, manifest: Manifest) -> tuple[Upload, Mapping[str, Any]]:
+    """validation.json, if it speaks of this manifest and its gates are open; and those gates."""
     path = archive_dir / VALIDATION_NAME
     fix = f"Run `xrarchive validate {archive_dir}`, then `xrarchive card {archive_dir}`, then publish again."
     if not path.is_file():
@@ -211,7 +228,14 @@ def _read_validation(archive_dir: Path, manifest: Manifest) -> Upload:
             fix=fix,
             path=path,
         )
-    return _in_memory(VALIDATION_NAME, path.read_bytes())
+    if found.get("schema") != SCHEMA or "gates" not in found:
+        raise GateError(
+            f"{path} was written by another version: its schema is {found.get('schema')}, expected {SCHEMA}.",
+            fix=fix,
+            path=path,
+        )
+    require_open(found["gates"], where=str(archive_dir))
+    return _in_memory(VALIDATION_NAME, path.read_bytes()), found["gates"]
 
 
 def _checked_shards(archive_dir: Path, manifest: Manifest, on_status: OnStatus) -> Iterator[Upload]:

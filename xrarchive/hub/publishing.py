@@ -36,7 +36,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Receipt:
-    """Where a version can be found. `model` is the receipt of the model repository, if weights were published."""
+    """Where a version can be found.
+
+    `model` is the receipt of the model repository, if weights were published; `withheld` names the gates that kept them
+    back.
+    """
 
     endpoint: str
     repo: str
@@ -46,6 +50,7 @@ class Receipt:
     manifest_sha256: str
     already_published: bool
     model: Receipt | None = None
+    withheld: tuple[str, ...] = ()
 
     @property
     def load_line(self) -> str:
@@ -63,6 +68,7 @@ class Receipt:
             "manifest_sha256": self.manifest_sha256,
             "already_published": self.already_published,
             "model": None if self.model is None else self.model.as_dict(),
+            "withheld": list(self.withheld),
         }
 
 
@@ -111,7 +117,7 @@ def publish(
             content.kind: _publish_repo(hub, content, publication, tagged=commit, on_status=on_status)
             for content, commit in zip(publication.contents, tagged, strict=True)
         }
-    receipt = replace(receipts["dataset"], model=receipts.get("model"))
+    receipt = replace(receipts["dataset"], model=receipts.get("model"), withheld=publication.withheld)
     _write_receipt(publication, receipt)
     return receipt
 

@@ -2,6 +2,7 @@
 
     gather (material.py): archive or folder, radiographs, weights, features -> Material
     integrity, fidelity, labels, privacy (one module each): Material -> measures
+    gates (xrarchive.validation.gates): measures -> open or closed
     report (xrarchive.validation.report): all of it -> validation.json
 
 Both sides of the waist meet here; what is measured is in `xrarchive.validation`, torch-free.

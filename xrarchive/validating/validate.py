@@ -1,4 +1,4 @@
-"""`validate`: gather, measure the parts that were asked for, write the report."""
+"""`validate`: gather, measure the parts that were asked for, judge the gates, write the report."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from xrarchive.files import write_json
 from xrarchive.records import OnStatus, ignore_status
 from xrarchive.validating import fidelity, integrity, labels, privacy
 from xrarchive.validating.material import Material, gather
+from xrarchive.validation.gates import GateSettings, Occasion, judge_gates
 from xrarchive.validation.report import make_report
 
 # In the order of the report.
@@ -36,6 +37,8 @@ def validate(
     referee: Path | None = None,
     only: Sequence[str] = (),
     quick: bool = False,
+    gates: GateSettings | None = None,
+    waivers: Mapping[str, str] | None = None,
     workers: int = 1,
     on_status: OnStatus = ignore_status,
 ) -> dict[str, Any]:
@@ -52,6 +55,8 @@ def validate(
             asked to filter; None = nobody does.
         only: Names of `PARTS` to measure; empty = all.
         quick: Fewer resamples and trials; the report says so.
+        gates: Bars that must hold before publishing; None = the defaults.
+        waivers: By gate that is closed, why it is accepted; recorded in the report.
         workers: Processes or threads a part may use.
         on_status: Told what is being measured.
 
@@ -59,6 +64,7 @@ def validate(
         InputDataError: If there is no archive, a weight file is not the one the manifest names, or the referee is no
             referee, had a part in the archive, or sees images of another size.
         DamageError: If a shard cannot be read.
+        SettingsError: If a waiver names no closed gate, or gives no reason.
         ValueError: If `only` names no part.
     """
     if strangers := sorted(set(only) - set(PARTS)):
@@ -75,7 +81,12 @@ def validate(
         on_status=on_status,
     )
     parts = {name: measure(material) for name, measure in PARTS.items() if not only or name in only}
-    report = make_report(material.subject, material.reference, parts, quick=quick)
+    subject = material.subject
+    occasion = Occasion(
+        images=len(subject.images.pixels), asked=subject.asked, radiographs=bool(material.films), quick=quick
+    )
+    judged = judge_gates(parts, occasion, gates or GateSettings(), waivers)
+    report = make_report(subject, material.reference, parts, judged, quick=quick)
     write_json(archive_dir / VALIDATION_NAME, report)
     write_sums(archive_dir, read_manifest(archive_dir))
     return report

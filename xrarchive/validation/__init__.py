@@ -5,3 +5,6 @@
 Every measured number carries what is needed to judge it: an interval, N, a floor where one exists, and a sentence;
 what could not be measured carries the reason in its place. Torch-free: features are computed left of the waist.
 """
+
+# Of validation.json; a report of another one must be made again.
+SCHEMA = "xrarchive.validation/2"

@@ -6,21 +6,21 @@ path. It names the sha256 of what was validated: a report belongs to those bytes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from xrarchive.bootstrap import LEVEL, RESAMPLES
 from xrarchive.estimates import RESAMPLES as LABEL_RESAMPLES
+from xrarchive.validation import SCHEMA
 from xrarchive.validation.fidelity import FLOOR_DRAWS
+from xrarchive.validation.gates import Gate, gates_section
 from xrarchive.validation.measures import Measure
 from xrarchive.validation.problems import Problem, Severity
 from xrarchive.validation.raters import LABEL_NOISE
 from xrarchive.validation.reference import Reference
 from xrarchive.validation.subject import Subject
-
-SCHEMA = "xrarchive.validation/2"
 
 _EVEN_ODDS = 0.5
 _SEVERITIES: Mapping[str, Severity] = {
@@ -32,7 +32,12 @@ _SEVERITIES: Mapping[str, Severity] = {
 
 
 def make_report(
-    subject: Subject, reference: Reference, parts: Mapping[str, Mapping[str, Any]], *, quick: bool = False
+    subject: Subject,
+    reference: Reference,
+    parts: Mapping[str, Mapping[str, Any]],
+    gates: Sequence[Gate],
+    *,
+    quick: bool = False,
 ) -> dict[str, Any]:
     """The report of the parts that were measured.
 
@@ -40,6 +45,7 @@ def make_report(
         subject: What was validated.
         reference: Features of the real radiographs it was measured against.
         parts: By name what each part found; a part that is not there was not asked for.
+        gates: What came of them.
         quick: Whether parts took fewer resamples and trials.
     """
     return {
@@ -58,6 +64,7 @@ def make_report(
         },
         "reference": _describe(reference),
         **parts,
+        "gates": gates_section(gates),
         "problems": [problem.as_dict() for problem in find_problems(parts)],
     }
 

@@ -61,6 +61,12 @@ class Subject:
                 f"{len(self.images.image_ids)} ids"
             )
 
+    @property
+    def asked(self) -> dict[str, int]:
+        """By finding that was asked for, how many images were asked to show it."""
+        counts = self.images.asked.sum(axis=0)
+        return {name: int(count) for name, count in zip(self.findings, counts, strict=True) if count}
+
     def describe(self) -> dict[str, object]:
         """The form the report holds."""
         return {
