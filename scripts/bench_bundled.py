@@ -87,13 +87,13 @@ def readme_block(result: dict[str, Any]) -> str:
         "|---|---:|---|---|",
         _readme_row(f"Generator, {kid['n']:,} random draws: KID, imagenet features", kid, _floor(kid)),
         *(
-            _readme_row(f"Archive, {validation['images']:,} images: {name}, {space} features", found, _floor(found))
+            _readme_row(f"Archive, {validation['subject']['images']:,} images: {name}, {space} features", found, _floor(found))
             for space, metrics in sorted(archive.items())
             for name, found in (("KID", metrics["kid"]), ("FD", metrics["frechet"]))
         ),
         *(
             _readme_row(f"{finding}: judge's AUROC, asked or not", found, f"{found['real']['value']:.2f} on real films")
-            for finding, found in sorted(validation["labels"].items())
+            for finding, found in sorted(validation["labels"]["findings"].items())
         ),
         _readme_row("Exact or near copies of training films", validation["privacy"]["copies"], ""),
     ]
@@ -136,7 +136,7 @@ def measure_archive(radiographs: Path, out: Path, per_class: int) -> dict[str, A
     started = time.perf_counter()
     built = pipeline.build(out, per_class=per_class)
     seconds = time.perf_counter() - started
-    report = pipeline.validate(out, radiographs=radiographs)
+    report = pipeline.validate(out, radiographs=[radiographs])
     print(f"\nArchive, {built.rows:,} images in {seconds:.0f} s, {built.rows / seconds:.1f} images/s")
     for tally in built.tallies:
         print(f"  {' + '.join(tally.findings):20} {tally.accepted} of {tally.asked} from {tally.starts} starts")

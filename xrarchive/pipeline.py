@@ -199,7 +199,7 @@ def publish(
     archive_dir: Path,
     repo: str,
     *,
-    version: str,
+    version: str | None = None,
     model_repo: str | None = None,
     generator: Path | None = None,
     guide: Path | None = None,
@@ -213,7 +213,7 @@ def publish(
     Args:
         archive_dir: Built, validated, with its card.
         repo: ``owner/name`` of the dataset.
-        version: ``X.Y.Z``.
+        version: ``X.Y.Z``, no lower than the archive's own; None = the archive's own.
         model_repo: ``owner/name`` of the model repository; None publishes no weights.
         generator: The weights the archive was built with; None = bundled.
         guide: As `generator`.

@@ -135,7 +135,6 @@ def test_one_positional_of_publish_is_the_archive(run, pipeline, folder):
         ("ingest src", "--out is missing"),
         ("train generator", "SET is missing"),
         ("publish archive --version 1.0.0 --yes", "REPO is missing"),
-        ("publish archive me/x --yes", "--version is missing"),
         ("train classifier set", "--role"),
         ("train classifier set --role guide --guide runs/g", "--guide is for judge and referee"),
         ("train classifier set --role judge --set architecture=round", "architecture must be one of residual"),

@@ -16,6 +16,7 @@ SENT = {
     "README.md",
     "manifest.json",
     "validation.json",
+    "SHA256SUMS",
     "data/train-00000.parquet",
     "data/train-00001.parquet",
     "provenance/train-00000.parquet",
@@ -32,6 +33,21 @@ def test_lists_what_goes_up_and_nothing_else(archive: TinyArchive) -> None:
             sha256(archive.folder / item.path),
         )
     assert (publication.tag, publication.model) == ("v1.0.0", None)
+
+
+def test_a_changelog_goes_up_where_there_is_one(archive: TinyArchive) -> None:
+    (archive.folder / "CHANGELOG.md").write_text("# Changelog\n")
+    publication = plan_publication(archive.folder, REPO)
+    assert {item.path for item in publication.dataset.uploads} == SENT | {"CHANGELOG.md"}
+    assert publication.dataset.claims_path("CHANGELOG.md"), "one that is gone goes from the repository too"
+
+
+def test_the_version_is_the_archives_own_or_higher(archive: TinyArchive) -> None:
+    assert plan_publication(archive.folder, REPO).version == "1.0.0"
+    assert plan_publication(archive.folder, REPO, "1.0.1").version == "1.0.1"
+    with pytest.raises(SettingsError, match=r"version 0.9.9 is lower than the archive's own, 1.0.0: .* 'build'") as err:
+        plan_publication(archive.folder, REPO, "0.9.9")
+    assert "1.0.0" in err.value.fix
 
 
 def test_dry_run_form_is_json_without_contents(archive: TinyArchive) -> None:

@@ -24,6 +24,7 @@ from xrarchive.archive.manifest import (
 )
 from xrarchive.archive.readme import write_readme
 from xrarchive.archive.schema import shard_name, to_tables, write_shard
+from xrarchive.archive.sums import write_sums
 from xrarchive.records import SyntheticImage
 from xrarchive.validation import SCHEMA
 
@@ -56,6 +57,7 @@ class TinyArchive:
 
     def write_card(self, text: str) -> None:
         write_readme(self.folder, read_manifest(self.folder), text)
+        write_sums(self.folder, read_manifest(self.folder))
 
 
 def sha256(path: Path) -> str:

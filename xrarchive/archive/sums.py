@@ -12,10 +12,15 @@ from xrarchive.files import sha256_file, write_bytes
 
 
 def write_sums(folder: Path, manifest: Manifest) -> None:
-    """Write SHA256SUMS: of the small files as they are now, and of the manifest and what it says of the shards."""
+    """Write SHA256SUMS."""
+    write_bytes(folder / SUMS_NAME, render_sums(folder, manifest).encode())
+
+
+def render_sums(folder: Path, manifest: Manifest) -> str:
+    """SHA256SUMS of the small files as they are now, and of the manifest and what it says of the shards."""
     found = {name: sha256_file(folder / name) for name in (README_NAME, VALIDATION_NAME) if (folder / name).exists()}
     sums = {**{path: record.sha256 for path, record in manifest.files.items()}, **found, MANIFEST_NAME: manifest.sha256}
-    write_bytes(folder / SUMS_NAME, "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)).encode())
+    return "".join(f"{sums[name]}  {name}\n" for name in sorted(sums))
 
 
 def sums_problems(folder: Path, manifest: Manifest) -> list[tuple[str, str]]:

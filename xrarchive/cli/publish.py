@@ -25,7 +25,9 @@ from xrarchive.settings import load_project, require, resolve
 )
 @click.argument("archive", metavar="[DIR]", type=FOLDER, required=False)
 @click.argument("repo", metavar="[REPO]", required=False)
-@click.option("--version", metavar="X.Y.Z", help="Becomes the tag vX.Y.Z; a published version never changes.")
+@click.option(
+    "--version", metavar="X.Y.Z", help="Becomes the tag vX.Y.Z, which never changes.  [default: the archive's own]"
+)
 @click.option("--model-repo", metavar="REPO", help="Publish the weights there too.")
 @weights_options("generator", "guide", "judge")
 @click.option("--dry-run", is_flag=True, help="Check everything, show the plan, send nothing.")
@@ -42,13 +44,12 @@ def publish(as_json: bool, archive: Path | None, dry_run: bool, yes: bool, **fla
     weights = {role: flags.pop(role) or getattr(project.build, role) for role in ("generator", "guide", "judge")}
     chosen = resolve(project.publish, **flags)
     repo = require(chosen.repo, "REPO", "publish.repo")
-    version = require(chosen.version, "--version", "publish.version")
     ask = _ask_or_not(yes=yes or dry_run, as_json=as_json)
     with progress("publish") as on_status:
         done = pipeline.publish(
             archive or project.build.out,
             repo,
-            version=version,
+            version=chosen.version,
             model_repo=chosen.model_repo,
             **weights,
             dry_run=dry_run,

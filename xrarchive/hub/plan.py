@@ -3,8 +3,9 @@
 In: an archive folder, a repository name, a version, and (for a model repository) the weight files. Out: a `Publication`
 listing every file with size and sha256. Nothing here touches the network.
 
-Only README.md, manifest.json, validation.json and the shards named in the manifest go up. The three small files are
-sent from memory, so that what was checked is what arrives; shards are hashed here and again on upload.
+README.md, manifest.json, validation.json, SHA256SUMS, CHANGELOG.md if there is one, and the shards named in the
+manifest go up, nothing else. Small files are sent from memory, so that what was checked is what arrives; shards are
+hashed here and again on upload.
 """
 
 from __future__ import annotations
@@ -16,7 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from xrarchive.archive.manifest import MANIFEST_NAME, README_NAME, VALIDATION_NAME, Manifest, read_manifest
+from xrarchive.archive.manifest import (
+    CHANGELOG_NAME,
+    MANIFEST_NAME,
+    README_NAME,
+    SUMS_NAME,
+    VALIDATION_NAME,
+    Manifest,
+    read_manifest,
+)
+from xrarchive.archive.sums import render_sums
 from xrarchive.errors import DamageError, GateError, InputDataError, SettingsError
 from xrarchive.files import dump_json, read_json, sha256_bytes, sha256_file
 from xrarchive.records import OnStatus, Status, ignore_status
@@ -131,7 +141,7 @@ class Publication:
 def plan_publication(
     archive_dir: Path,
     repo: str,
-    version: str,
+    version: str | None = None,
     *,
     model_repo: str | None = None,
     weights: Mapping[str, Path] | None = None,
@@ -143,7 +153,7 @@ def plan_publication(
     Args:
         archive_dir: A finished archive: built, validated, with its card rendered.
         repo: Dataset repository, ``owner/name``.
-        version: ``X.Y.Z``; the tag becomes ``vX.Y.Z``.
+        version: ``X.Y.Z``, no lower than the archive's own; the tag becomes ``vX.Y.Z``. None = the archive's own.
         model_repo: Model repository for the weights, ``owner/name``; None publishes no weights, and so do closed gates
             (see `Publication.withheld`).
         weights: Weight file per role (``generator``, ``guide``, ``judge``); all that the manifest names are needed.
@@ -151,7 +161,8 @@ def plan_publication(
         on_status: Told about the hashing of shards, in bytes.
 
     Raises:
-        SettingsError: If `version` or a repository name is malformed.
+        SettingsError: If `version` or a repository name is malformed, or the version is lower than the archive's
+            own.
         InputDataError: If there is no archive, or a weight file is missing or not the one the manifest names.
         GateError: If the archive is not validated, one of its gates is closed, or its card is missing, unfilled or
             older than the manifest.
@@ -160,20 +171,43 @@ def plan_publication(
     """
     _check_names(repo, version, model_repo)
     manifest = read_manifest(archive_dir)
+    version = _fitting_version(version, manifest)
     readme = _read_card(archive_dir, manifest)
     validation, gates = _read_validation(archive_dir, manifest)
     manifest_file = _in_memory(MANIFEST_NAME, dump_json(manifest.as_dict()))
     withheld = () if model_repo is None else tuple(keeps_back_weights(gates))
     wanted = model_repo is not None and not withheld
     model = _plan_model(str(model_repo), manifest, weights or {}, model_card) if wanted else None
+    sums = _in_memory(SUMS_NAME, render_sums(archive_dir, manifest).encode())
+    texts = (readme, manifest_file, validation, sums, *_read_changelog(archive_dir))
     shards = tuple(_checked_shards(archive_dir, manifest, on_status))
-    claims = tuple(f"{folder}/" for folder in SHARD_FOLDERS)
-    dataset = RepoContent(repo, "dataset", (*shards, readme, manifest_file, validation), claims)
+    claims = (*(f"{folder}/" for folder in SHARD_FOLDERS), CHANGELOG_NAME)
+    dataset = RepoContent(repo, "dataset", (*shards, *texts), claims)
     return Publication(archive_dir, version, manifest.sha256, dataset, model, withheld)
 
 
-def _check_names(repo: str, version: str, model_repo: str | None) -> None:
-    if not _VERSION.fullmatch(version):
+def _fitting_version(version: str | None, manifest: Manifest) -> str:
+    """The version to publish under: Croissant's meaning of SemVer is kept by no lower number than the archive's own."""
+    if version is None:
+        return manifest.version
+    asked, own = (tuple(map(int, text.split("."))) for text in (version, manifest.version))
+    if asked < own:
+        last = manifest.history[-1]
+        raise SettingsError(
+            f"The version {version} is lower than the archive's own, {manifest.version}: the last change was "
+            f"{last.change!r}, {last.added:,} images added and {last.removed:,} removed.",
+            fix=f"Publish it as {manifest.version}, or leave the version out.",
+        )
+    return version
+
+
+def _read_changelog(archive_dir: Path) -> tuple[Upload, ...]:
+    path = archive_dir / CHANGELOG_NAME
+    return (_in_memory(CHANGELOG_NAME, path.read_bytes()),) if path.is_file() else ()
+
+
+def _check_names(repo: str, version: str | None, model_repo: str | None) -> None:
+    if version is not None and not _VERSION.fullmatch(version):
         raise SettingsError(
             f"The version {version!r} is not of the form X.Y.Z (three numbers without leading zeros, no 'v').",
             fix="Give for example --version 1.0.0.",
