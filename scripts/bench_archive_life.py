@@ -23,10 +23,11 @@ import numpy as np
 
 from xrarchive.archive import writer
 from xrarchive.archive.changing import withdraw
-from xrarchive.archive.diffing import diff_archives, open_folder
+from xrarchive.archive.diffing import diff_archives
 from xrarchive.archive.manifest import Manifest, WeightsRecord, read_manifest
 from xrarchive.archive.reader import check_archive, read_table
 from xrarchive.archive.schema import DATA
+from xrarchive.archive.source import open_folder
 from xrarchive.files import locked
 from xrarchive.findings import NIH_VOCABULARY
 from xrarchive.gan.monitor import peak_memory_bytes
@@ -160,12 +161,13 @@ def copy_archive(source: Path, target: Path) -> Path:
 
 def to_withdraw(folder: Path, *, scattered: bool) -> list[str]:
     """Ids of 1 % of the rows: all over the archive, or next to each other in its first shard, where they fit."""
-    ids: list[str] = read_table(folder, ["image_id"])["image_id"].to_pylist()
+    ids = read_table(folder, ["image_id"])["image_id"]
     count = round(len(ids) * WITHDRAWN)
-    if not scattered:
-        return ids[:count]
-    chosen = np.random.default_rng(0).choice(len(ids), count, replace=False)
-    return [ids[row] for row in sorted(chosen)]
+    rows = np.arange(count)
+    if scattered:
+        rows = np.sort(np.random.default_rng(0).choice(len(ids), count, replace=False))
+    chosen: list[str] = ids.take(rows).to_pylist()
+    return chosen
 
 
 def run_step(step: str, folder: Path, *, rows: int, before: Path | None) -> float:

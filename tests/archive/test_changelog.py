@@ -6,7 +6,8 @@ import pytest
 
 from xrarchive.archive.changelog import put_entry, render_entry, write_entry
 from xrarchive.archive.changing import withdraw
-from xrarchive.archive.diffing import diff_archives, open_folder
+from xrarchive.archive.diffing import diff_archives
+from xrarchive.archive.source import open_folder
 from xrarchive.errors import InputDataError
 
 ENTRY = "## 1.1.0\n\nNew.\n"

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from made_archive import make_archive
 
+from xrarchive.archive import reader
 from xrarchive.archive.manifest import MANIFEST_NAME, SUMS_NAME, FileRecord, Manifest, read_manifest, write_manifest
 from xrarchive.archive.reader import check_archive, read_table
 from xrarchive.archive.readme import README_NAME, write_readme, yaml_problems
@@ -302,6 +303,14 @@ def test_a_flipped_bit_never_ends_a_quick_check_in_a_traceback(archive):
             seen += bool(found)
             flip(archive / name, position)
     assert seen > 20
+
+
+def test_ids_that_share_a_hash_are_not_one_id(archive, monkeypatch):
+    hash_texts = reader.hash_texts
+    monkeypatch.setattr(reader, "hash_texts", lambda column: hash_texts(column) % np.uint64(2))
+    assert check_archive(archive).problems == ()
+    one_id_twice(archive)
+    assert problems(archive, read_data=False) == {("doubled-id", "data")}
 
 
 def test_any_flipped_bit_in_the_configs_and_features_of_readme_is_found(archive):

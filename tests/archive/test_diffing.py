@@ -12,13 +12,15 @@ import pytest
 import scipy.stats
 from made_archive import FINDINGS, REQUESTS, finish, make_archive, make_plan, small_shards, write_units
 
-from xrarchive.archive import writer
+from xrarchive.archive import rows as rows_module
+from xrarchive.archive import schema, writer
 from xrarchive.archive.changing import split, withdraw
-from xrarchive.archive.diffing import Source, diff_archives, ks_distance, open_folder
+from xrarchive.archive.diffing import diff_archives, ks_distance
 from xrarchive.archive.manifest import FORMAT, WeightsRecord, read_manifest, write_manifest
 from xrarchive.archive.merging import merge
 from xrarchive.archive.reader import read_table
 from xrarchive.archive.schema import PROVENANCE, features_of, write_shard
+from xrarchive.archive.source import Source, open_folder
 from xrarchive.errors import DamageError, InputDataError
 from xrarchive.files import dump_json, locked, sha256_bytes
 from xrarchive.pixels import decode_png, encode_png
@@ -351,3 +353,22 @@ def test_provenance_is_compared_where_only_its_shard_differs(before, archive):
     found = compare(before, archive)
     assert found.columns == {"draw": 1}
     assert found.scores == ()
+
+
+@pytest.mark.parametrize("rows", [1, 2, 4])
+def test_row_groups_are_read_one_by_one_and_only_what_differs_is_kept(tmp_path, monkeypatch, rows):
+    monkeypatch.setattr(schema, "ROW_GROUP_ROWS", rows)
+    folders = [make_archive(tmp_path / name) for name in "ab"]
+    rewrite(folders[1], "data/train-00000.parquet", with_value("judge_Mass", 0, 0.25))
+    rewrite(folders[1], "provenance/train-00001.parquet", with_value("draw", 0, 9))
+    withdraw(folders[1], ids=[GONE], reason="blurred", date=DATE)
+    kept, read = [], rows_module._read_rows
+
+    def noting(shards, wanted):
+        kept.append(len(read(shards, wanted).places))
+        return read(shards, wanted)
+
+    monkeypatch.setattr(rows_module, "_read_rows", noting)
+    found = compare(*folders)
+    assert (found.removed, found.columns) == ((GONE,), {"judge_Mass": 1, "draw": 1})
+    assert kept == [2, 1, 1, 1]  # the withdrawn row is in one of the two, its provenance does not matter

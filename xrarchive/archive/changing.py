@@ -16,9 +16,8 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from xrarchive.archive.content import read_shard, require_sound
+from xrarchive.archive.content import read_groups, read_shard, require_sound
 from xrarchive.archive.manifest import (
     MANIFEST_NAME,
     README_NAME,
@@ -297,12 +296,11 @@ def _without(folder: Path, manifest: Manifest, gone: set[str]) -> tuple[dict[str
 
 def _kept_groups(path: Path, keep: npt.NDArray[np.bool_]) -> Iterator[pa.Table]:
     """What stays of each row group: one that loses nothing keeps its bytes, and a Hub is not sent them again."""
-    table, start = read_shard(path, fix=_FIX), 0
-    metadata = pq.read_metadata(path)
-    for index in range(metadata.num_row_groups):
-        stop = start + metadata.row_group(index).num_rows
+    start = 0
+    for table in read_groups(path, fix=_FIX):
+        stop = start + table.num_rows
         if keep[start:stop].any():
-            yield table.slice(start, stop - start).filter(keep[start:stop])
+            yield table.filter(keep[start:stop])
         start = stop
 
 

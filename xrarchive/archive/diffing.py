@@ -4,7 +4,8 @@ In: two sources, each a manifest and a way to get one of its files. Out: an `Arc
 
 *What is read*: a shard that both archives have, in the same split, holds the same rows: they neither came, went nor
 changed, and it is never opened. Counts of labels come from the manifests. Scores are compared over the rows that
-differ, so that no further shard is needed. One shard is in memory at a time, beside 8 bytes for each value read.
+differ, so that no further shard is needed. In memory are one row group, 16 bytes for each row read, and the rows that
+differ (`archive.rows`).
 
 *What is the same*: a label and the findings by name, a build by its plan or else its number, pixels by `pixels_sha256`
 (worked out for archives of format 1, which have no such column: PNGs of the same pixels differ with zlib). Of columns
@@ -15,34 +16,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from xrarchive.archive.content import UNREADABLE, read_shard
-from xrarchive.archive.manifest import BuildRecord, Change, Manifest, Withdrawal, read_manifest, split_of
+from xrarchive.archive.manifest import BuildRecord, Change, Manifest, Withdrawal, split_of
 from xrarchive.archive.readme import schema_of
-from xrarchive.archive.schema import CONFIGS, DATA, GUIDE_PREFIX, JUDGE_PREFIX, PROVENANCE, hash_pixels
-from xrarchive.archive.values import as_named, as_numbers, hash_value
-from xrarchive.errors import DamageError
-from xrarchive.pixels import decode_png
-
-_PIXELS, _SPLIT = "pixels_sha256", "split"
-_FIX = "Find out more with `xrarchive check --read-data`."
-
-
-@dataclass(frozen=True)
-class Source:
-    """An archive to compare: what to call it, its manifest, and what gives the local path of one of its shards."""
-
-    name: str
-    manifest: Manifest
-    open_shard: Callable[[str], Path]
+from xrarchive.archive.rows import Rows, Shards, differing_rows
+from xrarchive.archive.schema import CONFIGS
+from xrarchive.archive.source import Source
 
 
 @dataclass(frozen=True)
@@ -145,24 +130,6 @@ class ArchiveDiff:
         return not (self.added or self.removed or self.changed)
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Rows of the shards of one config that differ: where each id is, and the values of each column as numbers."""
-
-    places: Mapping[str, int]
-    columns: Mapping[str, NDArray[np.uint64]]
-    scores: Mapping[str, NDArray[np.float32]]
-
-
-def open_folder(folder: Path) -> Source:
-    """The archive in a folder.
-
-    Raises:
-        InputDataError, DamageError: If there is none, or its manifest is damaged.
-    """
-    return Source(str(folder), read_manifest(folder), lambda path: folder / path)
-
-
 def diff_archives(a: Source, b: Source) -> ArchiveDiff:
     """Compare two archives.
 
@@ -171,11 +138,15 @@ def diff_archives(a: Source, b: Source) -> ArchiveDiff:
     """
     old, new = a.manifest, b.manifest
     to_read = {config: _unshared(config, old, new) for config in CONFIGS}
-    before, after = _read_both(a, b, DATA, to_read[DATA])
+    data, provenance = (
+        [_shards(source, config, names, old) for source, names in zip((a, b), to_read[config], strict=True)]
+        for config in CONFIGS
+    )
+    before, after = differing_rows(*data)
     changes: dict[str, list[str]] = {}
     _note_changes(changes, before, after)
     before, after = (dataclasses.replace(rows, columns={}) for rows in (before, after))  # the scores are still wanted
-    _note_changes(changes, *_read_both(a, b, PROVENANCE, to_read[PROVENANCE]))
+    _note_changes(changes, *differing_rows(*provenance, shared=True))
     changed = {image_id: tuple(changes[image_id]) for image_id in sorted(changes)}
     added = tuple(sorted(after.places.keys() - before.places.keys()))
     removed = tuple(sorted(before.places.keys() - after.places.keys()))
@@ -226,75 +197,12 @@ def _numbered(manifest: Manifest, first: Manifest) -> list[int]:
     return [numbers.get(build.plan_sha256, number) for number, build in enumerate(manifest.builds)]
 
 
-def _read_both(a: Source, b: Source, config: str, names: tuple[list[str], list[str]]) -> tuple[_Rows, _Rows]:
-    first, second = a.manifest, b.manifest
-    return (
-        _read_rows(a, config, names[0], _numbered(first, first)),
-        _read_rows(b, config, names[1], _numbered(second, first)),
-    )
+def _shards(source: Source, config: str, names: Sequence[str], first: Manifest) -> Shards:
+    paths = {name: source.open_shard(name) for name in names}
+    return Shards(source, config, paths, _numbered(source.manifest, first))
 
 
-def _read_rows(source: Source, config: str, names: Sequence[str], builds: Sequence[int]) -> _Rows:
-    places: dict[str, int] = {}
-    parts: list[tuple[dict[str, NDArray[np.uint64]], dict[str, NDArray[np.float32]]]] = []
-    for name in names:
-        table = _read_table(source, config, name)
-        for image_id in table["image_id"].to_pylist():
-            places[image_id] = len(places)
-        try:
-            parts.append(_values(table, config, name, source.manifest, builds))
-        except UNREADABLE as err:
-            raise DamageError(f"{name} of {source.name} cannot be read: {err}.", fix=_FIX, path=name) from err
-    columns, scores = ([part[kind] for part in parts] for kind in (0, 1))
-    return _Rows(places, _joined(columns), _joined(scores))
-
-
-def _read_table(source: Source, config: str, name: str) -> pa.Table:
-    """A shard without images, in an archive of format 1 with the hashes of their pixels instead."""
-    wanted = list(schema_of(config, source.manifest))
-    if config == DATA and _PIXELS in wanted:
-        wanted.remove("image")
-    path = source.open_shard(name)
-    table = read_shard(path, wanted, fix=_FIX)
-    if "image" not in wanted:
-        return table
-    hashes = list(_pixel_hashes(table["image"], source.manifest.mode, path))
-    return table.drop_columns(["image"]).append_column(_PIXELS, pa.array(hashes, pa.string()))
-
-
-def _pixel_hashes(images: pa.ChunkedArray, mode: str, path: Path) -> Iterator[str]:
-    for image in images:
-        try:
-            yield hash_pixels(decode_png(image["bytes"].as_py(), mode))
-        except (OSError, ValueError, TypeError) as err:
-            raise DamageError(f"{path} holds an image that cannot be decoded: {err}.", fix=_FIX, path=path) from err
-
-
-def _values(
-    table: pa.Table, config: str, name: str, manifest: Manifest, builds: Sequence[int]
-) -> tuple[dict[str, NDArray[np.uint64]], dict[str, NDArray[np.float32]]]:
-    """Columns of a shard as numbers, and its scores."""
-    columns = {column: as_numbers(table[column]) for column in table.column_names if column != "image_id"}
-    if config == PROVENANCE:
-        if "build" in columns:
-            columns["build"] = as_named(table["build"], builds)
-        return columns, {}
-    columns["label"] = as_named(table["label"], manifest.findings)
-    columns["findings"] = as_named(table["findings"], manifest.findings)
-    columns[_SPLIT] = np.full(table.num_rows, hash_value(split_of(name).encode()))
-    scores = {column: table[column].to_numpy().astype(np.float32) for column in table.column_names if _is_score(column)}
-    return columns, scores
-
-
-def _is_score(column: str) -> bool:
-    return column == "soft_label" or column.startswith((GUIDE_PREFIX, JUDGE_PREFIX))
-
-
-def _joined(parts: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
-    return {name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else ())}
-
-
-def _note_changes(changes: dict[str, list[str]], before: _Rows, after: _Rows) -> None:
+def _note_changes(changes: dict[str, list[str]], before: Rows, after: Rows) -> None:
     """Add the columns that differ, by id, of rows that are in both."""
     ids = sorted(before.places.keys() & after.places.keys())
     first, second = (np.array([rows.places[name] for name in ids], np.int64) for rows in (before, after))
@@ -359,9 +267,7 @@ def _label_shifts(old: Manifest, new: Manifest) -> tuple[LabelShift, ...]:
     return tuple(shift for shift in shifts if shift.before != shift.after)
 
 
-def _score_shifts(
-    before: _Rows, old_ids: Sequence[str], after: _Rows, new_ids: Sequence[str]
-) -> tuple[ScoreShift, ...]:
+def _score_shifts(before: Rows, old_ids: Sequence[str], after: Rows, new_ids: Sequence[str]) -> tuple[ScoreShift, ...]:
     """Scores of rows that differ; a row that changed in its provenance alone was not read, its scores are the same."""
     shifts = []
     for column in dict.fromkeys([*before.scores, *after.scores]):
@@ -372,7 +278,7 @@ def _score_shifts(
     return tuple(shifts)
 
 
-def _scores(rows: _Rows, column: str, ids: Sequence[str]) -> NDArray[np.float32]:
+def _scores(rows: Rows, column: str, ids: Sequence[str]) -> NDArray[np.float32]:
     if column not in rows.scores:
         return np.empty(0, np.float32)
     values = rows.scores[column][[rows.places[name] for name in ids if name in rows.places]]

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from xrarchive.archive.diffing import Source
 from xrarchive.archive.readme import schema_of
 from xrarchive.archive.schema import CONFIG_NAMES
+from xrarchive.archive.source import Source
 from xrarchive.errors import DamageError, InputDataError
 from xrarchive.files import sha256_file
 

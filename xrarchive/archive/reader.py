@@ -32,11 +32,13 @@ from xrarchive.archive.manifest import (
 from xrarchive.archive.readme import schema_of, yaml_problems
 from xrarchive.archive.schema import CONFIGS, DATA, PROVENANCE, hash_pixels
 from xrarchive.archive.sums import sums_problems
+from xrarchive.archive.values import hash_texts
 from xrarchive.errors import DamageError
 from xrarchive.files import sha256_file
 from xrarchive.pixels import Pixels, decode_png
 from xrarchive.records import OnStatus, Status, ignore_status
 
+_FIX = "Find out more with `xrarchive check --read-data`."
 _KNOWN_FILES = (MANIFEST_NAME, README_NAME, VALIDATION_NAME, RECEIPT_NAME, CHANGELOG_NAME, SUMS_NAME)
 
 
@@ -74,8 +76,7 @@ def read_table(folder: Path, columns: Sequence[str] | None = None, config: str =
         DamageError: If a shard is missing or unreadable.
     """
     manifest = read_manifest(folder)
-    fix = "Find out more with `xrarchive check --read-data`."
-    return pa.concat_tables([read_shard(folder / name, columns, fix=fix) for name in manifest.shards(config)])
+    return pa.concat_tables([read_shard(folder / name, columns, fix=_FIX) for name in manifest.shards(config)])
 
 
 def read_pixels(folder: Path, rows: Sequence[int] | npt.NDArray[np.int64] | None = None) -> Pixels:
@@ -124,7 +125,7 @@ def check_archive(
     hashed = set(names[number - 1 :: of]) if read_data else set()
     problems += _shard_problems(folder, manifest, names, hashed, decode=decode, on_status=on_status)
     if not problems:
-        problems += _join_problems(folder)
+        problems += _join_problems(folder, manifest)
     if decode and not problems and manifest.format > 1 and hash_content(folder, manifest) != manifest.content_sha256:
         problems.append(Problem("wrong-content", MANIFEST_NAME, "its content_sha256 is not that of the rows"))
     hashed_bytes = sum(manifest.files[name].bytes for name in hashed)
@@ -196,14 +197,37 @@ def _image_problem(parquet: pq.ParquetFile, name: str, manifest: Manifest) -> Pr
     return None
 
 
-def _join_problems(folder: Path) -> list[Problem]:
+def _join_problems(folder: Path, manifest: Manifest) -> list[Problem]:
+    """Ids are held against each other as 8 bytes each, so that a long archive takes no more memory than a short one."""
     try:
-        ids = {config: read_table(folder, ["image_id"], config)["image_id"].to_pylist() for config in CONFIGS}
+        hashed = {config: _hash_ids(folder, manifest.shards(config)) for config in CONFIGS}
+        if not np.array_equal(hashed[DATA], hashed[PROVENANCE]):
+            return [Problem("unjoined", PROVENANCE, "its image_ids are not those of the images, in the same order")]
+        ordered = np.sort(hashed[DATA])
+        repeated = ordered[1:][ordered[1:] == ordered[:-1]]
+        if len(repeated) and _has_doubled(folder, manifest.shards(DATA), repeated):
+            return [Problem("doubled-id", DATA, "an image_id occurs twice")]
     except DamageError as err:
         where = Path(err.path or folder).relative_to(folder).as_posix()
         return [Problem("unreadable", where, f"is not readable Parquet: {err.__cause__}")]
-    if ids[DATA] != ids[PROVENANCE]:
-        return [Problem("unjoined", PROVENANCE, "its image_ids are not those of the images, in the same order")]
-    if len(set(ids[DATA])) != len(ids[DATA]):
-        return [Problem("doubled-id", DATA, "an image_id occurs twice")]
     return []
+
+
+def _read_ids(folder: Path, name: str) -> pa.ChunkedArray:
+    return read_shard(folder / name, ["image_id"], fix=_FIX)["image_id"]
+
+
+def _hash_ids(folder: Path, names: Sequence[str]) -> npt.NDArray[np.uint64]:
+    return np.concatenate([np.empty(0, np.uint64), *(hash_texts(_read_ids(folder, name)) for name in names)])
+
+
+def _has_doubled(folder: Path, names: Sequence[str], hashes: npt.NDArray[np.uint64]) -> bool:
+    """Whether an id with one of these hashes occurs twice; two ids may share a hash."""
+    seen: set[str] = set()
+    for name in names:
+        ids = _read_ids(folder, name)
+        for image_id in ids.filter(pa.array(np.isin(hash_texts(ids), hashes))).to_pylist():
+            if image_id in seen:
+                return True
+            seen.add(image_id)
+    return False

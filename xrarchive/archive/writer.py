@@ -10,7 +10,6 @@ import dataclasses
 import json
 import shutil
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xrarchive.archive.content import hash_content, read_shard
+from xrarchive.archive.content import read_content, read_shard
 from xrarchive.archive.manifest import (
     FIRST_VERSION,
     MANIFEST_NAME,
@@ -40,7 +39,6 @@ from xrarchive.archive.readme import restore_head, schema_of, write_readme
 from xrarchive.archive.schema import (
     BYTES_PER_PIXEL,
     CONFIGS,
-    DATA,
     SHARD_BYTES,
     SHARD_ROWS,
     capped,
@@ -376,13 +374,8 @@ def commit(folder: Path, manifest: Manifest) -> Manifest:
 
     From then on the change holds; shards and units that no longer belong to the archive go last.
     """
-    counts: Counter[str] = Counter()
-    for name in manifest.shards(DATA):
-        labels = read_shard(folder / name, ["label"], fix="Find out more with `xrarchive check`.")["label"]
-        counts.update(manifest.findings[label] for label in labels.to_pylist())
-    manifest = dataclasses.replace(
-        manifest, rows=sum(counts.values()), counts=dict(counts), content_sha256=hash_content(folder, manifest)
-    )
+    content_sha256, counts = read_content(folder, manifest)
+    manifest = dataclasses.replace(manifest, rows=counts.total(), counts=dict(counts), content_sha256=content_sha256)
     write_readme(folder, manifest)
     write_sums(folder, manifest)
     write_manifest(folder, manifest)

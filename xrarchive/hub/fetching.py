@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from xrarchive.archive.diffing import Source, open_folder
 from xrarchive.archive.manifest import MANIFEST_NAME, Manifest, is_shard, read_manifest
+from xrarchive.archive.source import Source, open_folder
 from xrarchive.errors import AccessError, DamageError, InputDataError, RemoteError
 from xrarchive.files import sha256_file
 from xrarchive.hub.client import HubClient, TransientError, open_hub
