@@ -1,4 +1,5 @@
 import io
+import zlib
 
 import numpy as np
 import pytest
@@ -95,6 +96,21 @@ def test_png_bytes_do_not_depend_on_how_pixels_lie_in_memory(pixels):
     assert encode_png(np.asfortranarray(pixels)) == encode_png(pixels)
     wide = np.repeat(pixels, 2, axis=1)
     assert encode_png(wide[:, ::2]) == encode_png(pixels)
+
+
+def filters_of(data):
+    """The filter of each row of a PNG with one IDAT chunk."""
+    place = data.index(b"IDAT")
+    lines = zlib.decompress(data[place + 4 : place + 4 + int.from_bytes(data[place - 4 : place], "big")])
+    width = int.from_bytes(data[16:20], "big")
+    return list(lines[:: width + 1])
+
+
+def test_rows_like_the_one_above_take_the_filter_that_is_read_fast():
+    across = np.tile(np.arange(0, 120, 2, dtype=np.uint8), (5, 1))  # each row is the one above
+    assert filters_of(encode_png(across)) == [4, 2, 2, 2, 2]
+    down = np.ascontiguousarray(across.T)  # each row is flat, and unlike the one above
+    assert filters_of(encode_png(down))[1:] == [4] * 59
 
 
 def test_a_smooth_image_is_as_small_as_pillow_makes_it():

@@ -26,6 +26,10 @@ Planes = npt.NDArray[np.float32]
 # Twice the pixels of the largest published chest radiographs (about 4,300 x 3,600); a larger one is no radiograph.
 MAX_SOURCE_PIXELS = 32_000_000
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+# Numbers of two filters; and what the first may leave of a row over what the second does. At 9/8 films of 128 px are as
+# large as with Paeth alone, and decoded in .84 of the time (2026-11-23); at 6/5 .6 % larger, in .78.
+_UP, _PAETH = 2, 4
+_UP_OVER_PAETH = (9, 8)
 # dtype and dimensions -> bit depth and colour type.
 _PNG_KINDS = {(np.dtype(np.uint8), 2): (8, 0), (np.dtype(np.uint16), 2): (16, 0), (np.dtype(np.uint8), 3): (8, 2)}
 
@@ -100,15 +104,16 @@ def area_average(pixels: Pixels, px: int) -> npt.NDArray[np.float32]:
 def encode_png(pixels: AnyPixels, *, text: Mapping[str, str] | None = None) -> bytes:
     """Lossless PNG of uint8 [H, W], uint16 [H, W] or uint8 [H, W, 3].
 
-    Every row is predicted by the Paeth filter, the best on radiographs, and compressed by run lengths and Huffman
-    codes: as small as Pillow's with the same compression and 1.5 times faster, since nothing is tried out; and both
-    steps let go of Python's lock, so that threads help. Bytes depend on zlib's version; pixels do not.
+    A row is predicted by the Paeth filter, the best on radiographs, or from the row above where that leaves at most an
+    eighth more, since it is read several times as fast. Run lengths and Huffman codes compress it: as small as Pillow's
+    with the same compression, 1.5 times faster, since nothing else is tried out; and these steps let go of Python's
+    lock, so that threads help. Bytes depend on zlib's version; pixels do not.
 
     Args:
         pixels: The image, 0 = black.
         text: Latin-1 keywords (at most 79 characters) and texts, stored as `tEXt`.
 
-    Source: Portable Network Graphics Specification (Third Edition), sections 9.2, 9.4, 11.2, 11.3.
+    Source: Portable Network Graphics Specification (Third Edition), sections 9.2, 9.4, 11.2, 11.3, 12.7.
     """
     if (pixels.dtype, pixels.ndim) not in _PNG_KINDS or pixels.shape[2:] not in {(), (3,)} or not pixels.size:
         raise ValueError(
@@ -117,7 +122,7 @@ def encode_png(pixels: AnyPixels, *, text: Mapping[str, str] | None = None) -> b
     depth, colour = _PNG_KINDS[pixels.dtype, pixels.ndim]
     height, width = pixels.shape[:2]
     samples = pixels.astype(">u2").view(np.uint8) if pixels.dtype == np.uint16 else pixels
-    lines = _paeth_filtered(samples.reshape(height, -1), step=samples.size // (height * width))
+    lines = _filtered(samples.reshape(height, -1), step=samples.size // (height * width))
     deflate = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_RLE)
     parts = [_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))]
     parts += [_chunk(b"tEXt", f"{key}\0{value}".encode("latin-1")) for key, value in (text or {}).items()]
@@ -133,8 +138,8 @@ def decode_png(data: bytes, mode: str = "L") -> AnyPixels:
         return np.asarray(image)
 
 
-def _paeth_filtered(samples: Pixels, *, step: int) -> Pixels:
-    """uint8 [H, B] -> uint8 [H, 1 + B]: filter type 4 and each byte less its prediction; a pixel has `step` bytes."""
+def _filtered(samples: Pixels, *, step: int) -> Pixels:
+    """uint8 [H, B] -> uint8 [H, 1 + B]: each row's filter, and its bytes less their prediction; a pixel has `step`."""
     height, width = samples.shape
     padded = np.zeros((height + 1, width + step), np.int16)
     padded[1:, step:] = samples
@@ -145,11 +150,19 @@ def _paeth_filtered(samples: Pixels, *, step: int) -> Pixels:
     to_above *= off_above <= off_corner
     to_left -= to_above
     to_left *= off_left <= np.minimum(off_above, off_corner)
-    prediction = corner + to_above + to_left
+    up, paeth = padded[1:, step:] - above, padded[1:, step:] - (corner + to_above + to_left)
+    plain = _UP_OVER_PAETH[1] * _size_of(up) <= _UP_OVER_PAETH[0] * _size_of(paeth)
+    paeth[plain] = up[plain]
     lines = np.empty((height, width + 1), np.uint8)
-    lines[:, 0] = 4
-    np.subtract(samples, prediction, out=lines[:, 1:], casting="unsafe")
+    lines[:, 0] = np.where(plain, _UP, _PAETH)
+    lines[:, 1:] = paeth  # modulo 256
     return lines
+
+
+def _size_of(residue: npt.NDArray[np.int16]) -> npt.NDArray[np.int64]:
+    """int64 [H]: about how much is left of each row to be compressed (section 12.7)."""
+    sizes: npt.NDArray[np.int64] = np.abs(residue).sum(axis=1, dtype=np.int64)
+    return sizes
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
