@@ -7,7 +7,7 @@
 2. `load_dataset` of the archive against that of the file `datasets` itself wrote: first call, iteration, streaming.
 3. 15,000 and 150,000 rows at 64 px: pack, check, extend by 10 %, withdraw 1 %, compare. Each in a process of its own.
 4. `check --read-data` against sha256 in one thread over the same bytes.
-5. Bytes that hf_xet sends of an extended archive and of two with withdrawals, to a store that holds the first version.
+5. Bytes that hf_xet sends of an extended archive and of some with withdrawals, to a store that holds the first version.
 
 Both sides take turns, and ratios are medians over turns; 1 or more means that ours is no slower. Shares of bytes sent
 are of the new version's own. Memory is the most a process held, imports included. Films come from --data where it is.
@@ -27,10 +27,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bench_archive_life import measure_check, measure_life
+from bench_archive_life import copy_archive, measure_check, measure_life, to_withdraw
 from bench_archive_packing import FILMS, load_films, measure_loading, measure_packing, quiet_datasets
 from bench_archive_xet import measure_resent
 
+from xrarchive.archive.changing import withdraw
 from xrarchive.pixels import Pixels
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -80,6 +81,7 @@ def measure(work: Path, films: Pixels, sizes: Sizes, parts: Sequence[str]) -> Js
         with quiet_datasets():
             result |= measure_packing(work, films, sizes.repeats)
             result |= measure_loading(work, films, sizes.repeats)
+        result["resent_films"] = resent_of_films(work, work / "loading")
     if "life" not in parts:
         return result
     small, large = (measure_life(work / str(rows), rows) for rows in (sizes.small, sizes.large))
@@ -94,6 +96,14 @@ def measure(work: Path, films: Pixels, sizes: Sizes, parts: Sequence[str]) -> Js
         "resent_withdraw_scattered": resent["scattered"]["share"],
         "resent": resent,
     }
+
+
+def resent_of_films(work: Path, archive: Path) -> Json:
+    """What is sent again of the archive of films when 1 % of its rows leave, all over."""
+    scattered = copy_archive(archive, work / "films-scattered")
+    withdraw(scattered, ids=to_withdraw(scattered, scattered=True), reason="bench", date="2026-01-01")
+    found: Json = measure_resent(work, {"films_scattered": scattered}, archive)["films_scattered"]
+    return found
 
 
 def parse() -> argparse.Namespace:
