@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import pytest
+from browser import chromium, pytest_terminal_summary, screenshots, visit  # noqa: F401  (fixtures and a hook)
 from PIL import Image
 
 if TYPE_CHECKING:

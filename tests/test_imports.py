@@ -14,7 +14,7 @@ ROOT = Path(xrarchive.__file__).parent
 LEFT = ("gan", "classifier", "latents", "synthesis", "features", "weights", "units")
 LEFT_WITHOUT_TORCH = ("gan.settings", "gan.stats", "gan.curves", "classifier.settings", "classifier.offering")
 # Right of the waist: knows archives, never imports torch.
-RIGHT = ("archive", "validation", "cards", "hub")
+RIGHT = ("archive", "validation", "reporting", "cards", "hub")
 # May import both, inside their functions only.
 WIRING = ("pipeline", "building", "regenerating", "validating", "doctor", "cli", "__main__", "")
 
@@ -80,6 +80,11 @@ def test_the_waist_and_all_right_of_it_never_import_torch(name):
     left = [target for target in ours(name) if belongs(target, LEFT) and target not in LEFT_WITHOUT_TORCH]
     assert not left
     assert "pipeline" not in list(ours(name))
+
+
+@pytest.mark.parametrize("name", ["blocks", "numbers", "plots", "page"])
+def test_what_draws_pages_knows_nothing_of_what_they_are_about(name):
+    assert {target.partition(".")[0] for target in ours(f"reporting.{name}")} <= {"reporting"}
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if belongs(name, ("cli",))])

@@ -79,11 +79,13 @@ class Figures:
 
     Attributes:
         title: What they show together.
+        reading: How to read them all; empty where each says it.
         figures: From left to right and top to bottom; each says only what sets it apart.
     """
 
     kind: ClassVar[str] = "figures"
     title: str
+    reading: str
     figures: tuple[Figure, ...]
 
 
@@ -126,6 +128,7 @@ class Points:
 
     kind: ClassVar[str] = "points"
     points: tuple[tuple[State | None, str], ...]
+    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,7 @@ class Facts:
     """Names and values, in two columns.
 
     Attributes:
-        facts: Name and value; a value of 32 characters or more without a space (a hash) is set as code.
+        facts: Name and value; a hash (hexadecimal, 32 digits or more) is set as code.
         title: Head, if there is one.
     """
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeGuard
 
 from xrarchive.reporting.blocks import Cell, Table
-from xrarchive.reporting.numbers import number, span
+from xrarchive.reporting.numbers import number, short, span
 from xrarchive.reporting.plots import Dot, Row
 
 Found = Mapping[str, Any]
@@ -24,26 +24,46 @@ BOUNDS = {
 }
 # Keys of a measure that the table shows in a place of their own.
 _KNOWN = {"value", "low", "high", "n", "note", "reason", "image_ids", "n_real", "n_patients", *BOUNDS}
-_TITLES = {
+# In the order in which tables show them, which the keys of a file cannot be trusted to have.
+TITLES = {
+    "auroc": "AUROC",
+    "transfer": "transfer",
+    "dose": "dose",
+    "exaggeration": "exaggeration",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "precision": "precision",
+    "recall": "recall",
+    "density": "density",
+    "coverage": "coverage",
     "kid": "KID",
     "frechet": "Fréchet distance",
-    "ratio": "Distance over its floor",
-    "shards": "Damaged files",
-    "decodable": "Images that cannot be decoded",
-    "labels": "Unknown labels",
-    "counts": "Wrong counts",
-    "intra_class": "Likeness within a finding (MS-SSIM)",
+    "ratio": "over its floor",
+    "vendi": "Vendi score",
+    "co_occurrence": "distance of co-occurrence",
+    "asked": "asked for",
+    "real": "real films",
+    "holdout": "held-out films",
+    "synthetic": "synthetic images",
+    "archive": "archive",
+    "draws": "random draws",
+    "nimg": "films shown",
+    "shards": "damaged files",
+    "decodable": "images that cannot be decoded",
+    "labels": "unknown labels",
+    "counts": "wrong counts",
+    "intra_class": "likeness within a finding (MS-SSIM)",
     "rogan_gladen": "by calls",
     "score_mixture": "by scores",
     "with_10pct_label_noise": "by calls, 10 % of labels wrong",
     "soft": "by the soft label",
     "guide_gap": "guide – judge gap",
-    "dcr": "Distance to the closest film",
-    "nndr": "Nearest over second nearest",
-    "share_nearer": "Nearer to training films than to others",
-    "copies": "Copies of training films",
-    "reidentification": "Taken for a real patient",
-    "power": "Power to find a patient again",
+    "dcr": "distance to the closest film",
+    "nndr": "nearest over second nearest",
+    "share_nearer": "nearer to training films than to others",
+    "copies": "copies of training films",
+    "reidentification": "taken for a real patient",
+    "power": "power to find a patient again",
     "trtr": "trained on real films",
     "tstr": "trained on the archive",
     "trts": "real films, tested on the archive",
@@ -58,7 +78,13 @@ _TITLES = {
 
 def words(key: str) -> str:
     """A key as people say it."""
-    return _TITLES.get(key, key.replace("_", " "))
+    return TITLES.get(key, key.replace("_", " "))
+
+
+def in_order(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with the keys of `TITLES` first, in their order; the others keep theirs."""
+    known = [key for key in TITLES if key in tree]
+    return {key: tree[key] for key in (*known, *(key for key in tree if key not in TITLES))}
 
 
 def heading(*keys: str) -> str:
@@ -83,7 +109,7 @@ def leaves(tree: object, path: Path = ()) -> Iterator[tuple[Path, Found]]:
         return
     if is_measure(tree) and path:
         yield path, tree
-    for key, inner in tree.items():
+    for key, inner in in_order(tree).items():
         if not (is_measure(tree) and key in BOUNDS):
             yield from leaves(inner, (*path, str(key)))
 
@@ -158,15 +184,15 @@ def bound_of(found: object, name: str) -> Found:
 
 def _measure_row(label: str, found: Found) -> tuple[Cell, ...]:
     if not taken(found):
-        return Cell(label, str(found.get("reason", ""))), Cell("–", number=True), *(Cell("–"),) * 3
+        return Cell(label, str(found.get("reason", ""))), *(Cell("–", number=True),) * 3, Cell("–")
     ids = found.get("image_ids")
     extras = [f"{words(key)} {_plain(value)}" for key, value in found.items() if key not in _KNOWN and _shown(value)]
     more = " ".join([str(found.get("note", "")), *([f"({', '.join(extras)})"] if extras else [])])
     return (
         Cell(label, more, items=tuple(map(str, ids)) if isinstance(ids, list | tuple) else ()),
         Cell(number(found["value"]), number=True),
-        Cell(span(found.get("low"), found.get("high"))),
-        Cell(number(found.get("n")), _sides(found)),
+        Cell(span(found.get("low"), found.get("high")), number=True),
+        Cell(number(found.get("n")), _sides(found), number=True),
         _bounds(found),
     )
 
@@ -198,7 +224,7 @@ def _shown(value: object) -> bool:
 
 
 def _plain(value: object) -> str:
-    return number(value) if isinstance(value, int | float) else str(value)
+    return short(value) if isinstance(value, int | float) else str(value)
 
 
 def _short_cell(found: Found | None) -> Cell:

@@ -23,7 +23,7 @@ def number(value: float | int | None) -> str:
         return "0"
     else:
         digits = max(0, _SIGNIFICANT - 1 - math.floor(math.log10(abs(value))))
-        text = f"{value:,.{digits}f}" if digits <= _SIGNIFICANT + 1 else f"{value:.1e}"
+        text = f"{value:,.{digits}f}" if digits <= _SIGNIFICANT + 2 else f"{value:.1e}"
     return text.replace("-", "−")
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import itertools
+import re
 import struct
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import jinja2
@@ -21,7 +22,7 @@ from xrarchive.reporting.numbers import without_controls
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_HASH_LENGTH = 32
+_HASH = re.compile("[0-9a-f]{32,}")
 
 
 def render_page(page: Page) -> str:
@@ -30,18 +31,8 @@ def render_page(page: Page) -> str:
     Raises:
         ValueError: If a picture is no PNG.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=_clean,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"prose": _prose, "value": _value, "data_uri": _data_uri, "png_size": png_size}
     style = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
-    return environment.get_template("page.html").render(
+    return _environment().get_template("page.html").render(
         page=page, style=Markup(style), policy=_policy(style), next_id=partial(next, itertools.count(1))
     )
 
@@ -56,6 +47,22 @@ def png_size(png: bytes) -> tuple[int, int]:
         raise ValueError("a picture must be a PNG file")
     width, height = struct.unpack(">II", png[16:24])
     return width, height
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    """The templates, compiled once: that takes longer than to fill them."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_clean,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"prose": _prose, "value": _value, "data_uri": _data_uri, "png_size": png_size}
+    return environment
 
 
 def _policy(style: str) -> str:
@@ -80,7 +87,7 @@ def _prose(text: str) -> Markup:
 def _value(text: str) -> Markup:
     """A fact's value; a hash is set as code, which may break anywhere."""
     clean = without_controls(text)
-    return Markup("<code>{}</code>").format(clean) if len(clean) >= _HASH_LENGTH and " " not in clean else escape(clean)
+    return Markup("<code>{}</code>").format(clean) if _HASH.fullmatch(clean) else escape(clean)
 
 
 def _data_uri(png: bytes) -> str:

@@ -14,6 +14,7 @@ from xrarchive.reporting.measures import (
     bound_of,
     group,
     heading,
+    in_order,
     is_measure,
     leaves,
     matrix,
@@ -22,7 +23,7 @@ from xrarchive.reporting.measures import (
     taken,
     words,
 )
-from xrarchive.reporting.numbers import number
+from xrarchive.reporting.numbers import number, short
 from xrarchive.reporting.plots import SERIES, Dot, Row, dots, heat_map, histogram
 
 Part = Mapping[str, Any]
@@ -41,24 +42,25 @@ def fidelity(part: Part) -> list[Block]:
     panels = [
         _distance(space, metric, found)
         for space, metrics in part.items()
-        for metric, found in group(metrics).items()
+        for metric, found in in_order(group(metrics)).items()
         if taken(found)
     ]
-    return [*_figures("How far from real films?", panels), *_rest("Distances to real films, by feature space", part)]
+    reading = "Nearer to the floor is better. The floor's whisker is one standard deviation over its draws."
+    tables = [table for space in part for table in _rest(f"In {space} features", group(part, space))]
+    return [*_figures("How far from real films?", panels, reading), *tables]
 
 
 def _distance(space: str, metric: str, found: Found) -> Figure:
     floor = group(found, "floor")
     rows = [row("Archive", found)]
     if "synthetic" in floor:
-        rows.append(Row("Archive, as many as below", (Dot(floor["synthetic"]),)))
+        rows.append(Row("Archive, n of the floor", (Dot(floor["synthetic"]),)))
     spread = floor.get("sd")
     ends = (None, None) if spread is None or not taken(floor) else (floor["value"] - spread, floor["value"] + spread)
     rows += [Row("Real films (floor)", (Dot(floor["value"], *ends),))] if taken(floor) else []
     control = bound_of(found, "control")
     rows += [Row("Blurred films (control)", (Dot(control["value"]),))] if control else []
-    reading = "Nearer to the floor is better. Whisker of the floor: one standard deviation over its draws."
-    return dots(f"{words(metric)}, {space}", reading, rows)
+    return dots(f"{words(metric)}, {space}", "", rows)
 
 
 def diversity(part: Part) -> list[Block]:
@@ -113,13 +115,10 @@ def _together(part: Part) -> list[Block]:
     if not names or not sides:
         return []
     top = max(cells, default=1.0)
-    reading = "Of the images with the finding on the left, the share that also shows the one above{}."
     unit = ", in percent" if top <= 1 else ""
-    panels = [
-        heat_map(_SIDES[side].capitalize(), reading.format(unit), names, shares, top=top)
-        for side, shares in sides.items()
-    ]
-    return _figures("Which findings come together?", panels)
+    reading = f"Of the images with the finding on the left, the share that also shows the one above{unit}."
+    panels = [heat_map(_SIDES[side].capitalize(), "", names, shares, top=top) for side, shares in sides.items()]
+    return _figures("Which findings come together?", panels, reading)
 
 
 def labels(part: Part, sheets: Mapping[str, bytes]) -> list[Block]:
@@ -132,7 +131,9 @@ def labels(part: Part, sheets: Mapping[str, bytes]) -> list[Block]:
     blocks = _agreement(raters)
     blocks += _transfer(raters)
     blocks += _purity(findings)
-    blocks += _figures("How are the scores distributed?", _histograms(group(part, "histograms"), "score"))
+    blocks += _figures(
+        "How are the scores distributed?", _histograms(group(part, "histograms")), "Share of each group, by score."
+    )
     blocks += _moved(group(part, "nuisances"))
     for role, rated in raters.items():
         blocks += _rated(role, rated)
@@ -198,8 +199,11 @@ def _moved(nuisances: Part) -> list[Block]:
         for name, by_label in nuisances.items()
         if any(map(any, _flat(by_label).values()))
     ]
-    title = "What came along? Share on the positive side, by the guide's own head"
-    return [*_figures(title, panels), *([Fold("All measures of what came along", tuple(tables))] if tables else [])]
+    reading = "Share on the positive side (AP view, male, older), measured by the guide's own head."
+    return [
+        *_figures("What came along with the findings?", panels, reading),
+        *([Fold("All measures of what came along", tuple(tables))] if tables else []),
+    ]
 
 
 def _rated(role: str, rated: Part) -> list[Block]:
@@ -266,21 +270,23 @@ def privacy(part: Part) -> list[Block]:
         )
         rows = [row(space, found) for space, found in nearer.items()]
         blocks.append(dots("Nearer to training films?", reading, rows, line=(0.5, "no nearer")))
-    blocks += _figures("How near is the nearest film?", _histograms(group(part, "histograms"), "distance"))
+    blocks += _figures(
+        "How near is the nearest film?", _histograms(group(part, "histograms")), "Share of each group, by distance."
+    )
     rest = {key: value for key, value in part.items() if key not in {"histograms", "films", "limits"}}
     blocks += _rest("All measures", rest)
     films = group(part, "films")
     blocks += [Facts(facts_of(films), "Training films")] if films else []
     limits = [str(limit) for limit in part.get("limits", ())]
-    return [*blocks, *([Points(tuple((None, limit) for limit in limits))] if limits else [])]
+    return [*blocks, *([Points(tuple((None, limit) for limit in limits), "Limits")] if limits else [])]
 
 
-def _histograms(part: Part, what: str) -> list[Figure]:
+def _histograms(part: Part) -> list[Figure]:
     figures = []
     for name, found in part.items():
         counts = {words(key): values for key, values in found.items() if key != "edges"}
         if counts and len(counts) <= SERIES:
-            figures.append(histogram(name, f"Share of each group, by {what}.", found["edges"], counts))
+            figures.append(histogram(name, "", found["edges"], counts))
     return figures
 
 
@@ -295,11 +301,13 @@ def fact(value: object) -> str:
         return ", ".join(f"{words(str(key))} {fact(inner)}" for key, inner in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(fact, value))
-    return number(value) if isinstance(value, int | float) or value is None else str(value)
+    if isinstance(value, bool) or value is None:
+        return number(value)
+    return short(value) if isinstance(value, int | float) else str(value)
 
 
-def _figures(title: str, figures: Sequence[Figure]) -> list[Block]:
-    return [Figures(title, tuple(figures))] if figures else []
+def _figures(title: str, figures: Sequence[Figure], reading: str = "") -> list[Block]:
+    return [Figures(title, reading, tuple(figures))] if figures else []
 
 
 def _tables(groups: Mapping[str, Part], caption: str) -> list[Block]:

@@ -17,8 +17,9 @@ from markupsafe import Markup
 from xrarchive.reporting.blocks import Cell, Figure, Table
 from xrarchive.reporting.numbers import number, short, span, without_controls
 
-# Classes of the style sheet, and the marks a legend can show: series in order, what they are held against, a line.
-MARKS = ("s0", "s1", "s2", "bound", "line")
+# Classes of the style sheet, and the marks a legend can show: series of dots and of histograms in order, what dots are
+# held against, a line through all.
+MARKS = ("s0", "s1", "s2", "area", "l1", "l2", "bound", "line")
 SERIES = 3
 
 _ROW_PX, _MORE_PX = 26, 14
@@ -26,7 +27,9 @@ _AXIS_PX = 22
 # Of the axis, left free at both ends so that marks and their letters are whole.
 _INSET = 3.0
 # Intervals may reach beyond the values by this share of their range; longer ones end in an arrow.
-_REACH = 0.6
+_REACH = 2.0
+# An axis that begins nearer to 0 than this share of its length begins at 0.
+_NEAR_NOUGHT = 0.25
 _STEPS = 10
 _CELL_PX, _LETTER_PX = 30, 6.8
 _HISTOGRAM_PX, _CURVE_PX = 170, 90
@@ -78,7 +81,13 @@ class Axis:
 
 
 def make_axis(values: Iterable[float], *, spans: Iterable[float] = (), count: int = 5) -> Axis:
-    """An axis over all `values`, and `spans` as far as they do not go far beyond, with about `count` round ticks."""
+    """An axis over all `values`, and over `spans` as far as they do not go far beyond, with about `count` round ticks.
+
+    Args:
+        values: To be seen whole.
+        spans: Ends of intervals.
+        count: Ticks wanted.
+    """
     inside = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
     low, high = min(inside), max(inside)
     reach = _REACH * (high - low or abs(high) or 1.0)
@@ -86,10 +95,9 @@ def make_axis(values: Iterable[float], *, spans: Iterable[float] = (), count: in
     low, high = (max(low - reach, min([low, *wide])), min(high + reach, max([high, *wide])))
     if low == high:
         low, high = low - reach / 2, high + reach / 2
-    step = _round_step((high - low) / count)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    ticks = tuple(float(f"{index * step:.10g}") for index in range(first, last + 1))
-    return Axis(ticks[0], ticks[-1], ticks)
+    if 0 < low < _NEAR_NOUGHT * (high - low):
+        low = 0.0
+    return Axis(low, high, _ticks_between(low, high, count))
 
 
 def dots(
@@ -97,7 +105,7 @@ def dots(
     reading: str,
     rows: Sequence[Row],
     *,
-    series: Sequence[str] = ("value",),
+    series: Sequence[str] = ("archive",),
     bound: str = "",
     line: tuple[float, str] | None = None,
 ) -> Figure:
@@ -211,7 +219,8 @@ def histogram(title: str, reading: str, edges: Sequence[float], counts: Mapping[
         for at, (a, b) in enumerate(itertools.pairwise(edges))
     )
     legend = tuple(
-        (f"s{index}", f"{name}, n = {short(sum(values))}") for index, (name, values) in enumerate(counts.items())
+        (("area", "l1", "l2")[index], f"{name}, n = {short(sum(values))}")
+        for index, (name, values) in enumerate(counts.items())
     )
     return Figure(title, reading, drawing, legend, Table(title, ("between", *counts), rows))
 
@@ -300,9 +309,9 @@ def _ticks(axis: Axis, *, inset: bool = True) -> Markup:
     return Markup('<svg class="axis" height="{}" aria-hidden="true">{}</svg>').format(_AXIS_PX, Markup("").join(texts))
 
 
-def _ticks_between(low: float, high: float) -> tuple[float, ...]:
-    """Round ticks within the ends, both of which bins have and an axis may not move."""
-    step = _round_step((high - low) / 5)
+def _ticks_between(low: float, high: float, count: int = 5) -> tuple[float, ...]:
+    """About `count` round numbers from `low` to `high`."""
+    step = _round_step((high - low) / count)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return tuple(float(f"{index * step:.10g}") for index in range(first, last + 1))
 

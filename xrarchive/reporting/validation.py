@@ -137,19 +137,17 @@ def _gates(report: Mapping[str, Any]) -> list[Section]:
         (
             Cell(str(gate.get("name", "")), str(gate.get("message", ""))),
             Cell(str(gate.get("status", "")), state=_state(gate.get("status"))),
-            Cell(_bar(gate.get("value")), number=True),
-            Cell(_bar(gate.get("bar")), number=True),
+            Cell(parts.fact(gate.get("value")), number=True),
+            Cell(parts.fact(gate.get("bar")), number=True),
             Cell(str(gate.get("reason") or gate.get("help") or "–")),
         )
         for gate in listed
     )
-    table = Table("Gates", ("gate", "state", "value", "bar", "what would help, or why it was waived"), rows)
+    table = Table(
+        "Every gate with its bar", ("gate", "state", "value", "bar", "what would help, or why it was waived"), rows
+    )
     purpose = "What must hold before anything is published. A gate that could not be measured is closed."
     return [Section("gates", "Gates", purpose, (table,))]
-
-
-def _bar(value: object) -> str:
-    return number(value) if isinstance(value, int | float) or value is None else str(value)
 
 
 def _part(name: str, report: Mapping[str, Any], sheets: Mapping[str, bytes]) -> Section:
@@ -188,6 +186,7 @@ def _appendix(report: Mapping[str, Any], schema: str) -> Section:
 def _instruments(instruments: Mapping[str, Any]) -> list[Block]:
     """How each metric answers to images that are made worse step by step, and to a generator that gets better."""
     blocks: list[Block] = []
+    reading = "Distance to real films by step: films made worse and worse, and a generator in training."
     for space, metrics in instruments.items():
         for metric, found in group(instruments, space).items():
             panels = [
@@ -195,8 +194,8 @@ def _instruments(instruments: Mapping[str, Any]) -> list[Block]:
             ]
             snapshots = group(found, "snapshots")
             panels += [_graded("training", snapshots)] if snapshots.get("values") else []
-            title = f"Is the instrument true? {words(metric)} in {space} features"
-            blocks += [Figures(title, tuple(panels))] if panels else []
+            title = f"Can the instrument tell better from worse? {words(metric)}, {space}"
+            blocks += [Figures(title, reading, tuple(panels))] if panels else []
             blocks += [Text((str(snapshots["reason"]),))] if "reason" in snapshots else []
     return blocks
 
@@ -205,7 +204,8 @@ def _graded(name: str, found: Mapping[str, Any]) -> Figure:
     values = [float(value) for value in found["values"]]
     labels = [f"{number(nimg)} thousand films shown" for nimg in found.get("nimg", ())]
     steps = labels if len(labels) == len(values) else [str(step) for step in range(len(values))]
-    agreement = f"Spearman's ρ with the truth: {number(found.get('spearman'))}."
+    ends = f"From {number(values[0])} to {number(values[-1])}"
+    agreement = f"{ends}; Spearman's ρ with the truth {number(found.get('spearman'))}."
     return curve(name.capitalize(), agreement, values, steps)
 
 
