@@ -43,7 +43,9 @@ from xrarchive.errors import (
     StorageError,
 )
 from xrarchive.files import locked, sha256_file
+from xrarchive.reporting.validation import render_validation
 from xrarchive.statistics import to_logit
+from xrarchive.validation.schema import validate_report
 
 # A guide whose head for Mass says the same of every image, far below the bar.
 CONSTANT = {"scale": {"Mass": 0.0}, "offset": {"Mass": -3.0}}
@@ -121,6 +123,12 @@ def test_validate_card_check_show(carded, built, tiny_set):
     assert pipeline.check(carded, read_data=True).problems == ()
     assert pipeline.show(carded)["rows"] == built.rows
     assert pipeline.show(carded)["manifest_sha256"] == built.manifest_sha256
+
+
+def test_the_report_has_the_published_form_and_a_page(carded):
+    report = json.loads((carded / "validation.json").read_bytes())
+    assert validate_report(report) == []
+    assert "18 synthetic chest radiographs" in render_validation(report, title="Tiny")
 
 
 def test_acceptance_and_stored_scores_belong_to_exactly_the_stored_pixels(built, weights):

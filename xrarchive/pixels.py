@@ -170,7 +170,12 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def write_grid(path: Path, pixels: Pixels, *, columns: int, gap_px: int = 2) -> None:
-    """Write uint8 [N, H, W] as one PNG sheet, row by row, `columns` across, on a mid-grey ground."""
+    """Write `make_grid` of the pixels as one PNG."""
+    Image.fromarray(make_grid(pixels, columns=columns, gap_px=gap_px)).save(path, "PNG")
+
+
+def make_grid(pixels: Pixels, *, columns: int, gap_px: int = 2) -> Pixels:
+    """uint8 [N, H, W] -> uint8 [height, width]: one sheet, row by row, `columns` across, on a mid-grey ground."""
     count, height, width = pixels.shape
     rows = -(-count // columns)
     sheet = np.full((rows * (height + gap_px) + gap_px, columns * (width + gap_px) + gap_px), 96, np.uint8)
@@ -178,4 +183,4 @@ def write_grid(path: Path, pixels: Pixels, *, columns: int, gap_px: int = 2) -> 
         top = gap_px + (index // columns) * (height + gap_px)
         left = gap_px + (index % columns) * (width + gap_px)
         sheet[top : top + height, left : left + width] = tile
-    Image.fromarray(sheet).save(path, "PNG")
+    return sheet

@@ -32,8 +32,10 @@ def render_page(page: Page) -> str:
         ValueError: If a picture is no PNG.
     """
     style = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
-    return _environment().get_template("page.html").render(
-        page=page, style=Markup(style), policy=_policy(style), next_id=partial(next, itertools.count(1))
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(page=page, style=Markup(style), policy=_policy(style), next_id=partial(next, itertools.count(1)))
     )
 
 

@@ -222,7 +222,7 @@ def histogram(title: str, reading: str, edges: Sequence[float], counts: Mapping[
         (("area", "l1", "l2")[index], f"{name}, n = {short(sum(values))}")
         for index, (name, values) in enumerate(counts.items())
     )
-    return Figure(title, reading, drawing, legend, Table(title, ("between", *counts), rows))
+    return Figure(title, reading, drawing, legend, Table(title, ("between", *counts), rows, wide=True))
 
 
 def curve(title: str, reading: str, values: Sequence[float], labels: Sequence[str]) -> Figure:
@@ -243,7 +243,7 @@ def curve(title: str, reading: str, values: Sequence[float], labels: Sequence[st
     )
     drawing = Markup('<div class="plot curve">{}</div>').format(_stretched(_CURVE_PX, line, over=marks))
     rows = tuple((Cell(label), Cell(number(value), number=True)) for label, value in zip(labels, values, strict=True))
-    return Figure(title, reading, drawing, (), Table(title, ("step", "value"), rows))
+    return Figure(title, reading, drawing, (), Table(title, ("step", "value"), rows, wide=True))
 
 
 def _axis_of(rows: Sequence[Row], line: tuple[float, str] | None) -> Axis:
@@ -358,7 +358,7 @@ def _shares(values: Sequence[float]) -> list[float]:
 
 def _dots_table(title: str, rows: Sequence[Row], series: Sequence[str], bound: str) -> Table:
     columns = ("", *(head for name in series for head in (name, "interval")), *([bound] if bound else []))
-    return Table(title, columns, tuple(_dots_cells(row, bool(bound)) for row in rows))
+    return Table(title, columns, tuple(_dots_cells(row, bool(bound)) for row in rows), wide=True)
 
 
 def _dots_cells(row: Row, bounded: bool) -> tuple[Cell, ...]:
