@@ -40,6 +40,13 @@ PURPOSES = {
     "utility": "What does a classifier learn from these images, beside one that learned from real films?",
     "privacy": "Could an image give away a person whose films the generator learned from?",
 }
+_PARTS = {
+    "integrity": parts.integrity,
+    "fidelity": parts.fidelity,
+    "diversity": parts.diversity,
+    "utility": parts.utility,
+    "privacy": parts.privacy,
+}
 _SHORT_HASH = 12
 _WORST_FIRST = ("failed", "not measured", "waived", "passed")
 
@@ -100,26 +107,31 @@ def _verdict(report: Mapping[str, Any]) -> Verdict:
         none = "This report holds no gates, and names no problem."
         return Verdict(None, "No verdict", (Text((why if problems else none,)), *blocks))
     held = [gate for gate in listed if gate.get("status") in ("failed", "not measured")]
-    if gates["open"]:
-        title = f"Open: {_all_of(listed)}"
-    else:
-        title = f"Closed: {len(held)} of {len(listed)} gates {'holds' if len(held) == 1 else 'hold'} it back"
     waived = [gate for gate in listed if gate.get("status") == "waived"]
     lines = tuple((_state(gate["status"]), _sentence(gate)) for gate in (*held, *waived))
-    if "weights_open" in gates:
-        word = (
-            "may be published too" if gates["weights_open"] else "may not be published; the images can be, without them"
-        )
-        if gates["weights_open"] or gates["open"]:
-            lines += (("open" if gates["weights_open"] else "closed", f"The weights {word}."),)
+    if gates["open"]:
+        lines += _of_weights(gates)
+    title = _decision(gates, len(listed), len(held), len(waived))
     return Verdict("open" if gates["open"] else "closed", title, (*([Points(lines)] if lines else []), *blocks))
 
 
-def _all_of(listed: list[Mapping[str, Any]]) -> str:
-    passed = sum(gate.get("status") == "passed" for gate in listed)
-    if passed == len(listed):
-        return f"all {passed} gates passed"
-    return f"{passed} of {len(listed)} gates passed, none is closed"
+def _decision(gates: Mapping[str, Any], count: int, held: int, waived: int) -> str:
+    """The verdict in a sentence. Gates of the weights may be closed while those of the images are open."""
+    if not gates["open"]:
+        return f"Closed: {held} of {count} gates {'holds' if held == 1 else 'hold'} it back"
+    if held:
+        return f"Open for the images: {held} of {count} gates {'holds' if held == 1 else 'hold'} back the weights"
+    if waived:
+        return f"Open: {count - waived} of {count} gates passed, {waived} {'was' if waived == 1 else 'were'} waived"
+    return f"Open: all {count} gates passed"
+
+
+def _of_weights(gates: Mapping[str, Any]) -> tuple[tuple[State | None, str], ...]:
+    if "weights_open" not in gates:
+        return ()
+    if gates["weights_open"]:
+        return (("open", "The weights may be published too."),)
+    return (("closed", "The weights may not be published; the images can be, without them."),)
 
 
 def _sentence(gate: Mapping[str, Any]) -> str:
@@ -152,21 +164,16 @@ def _gates(report: Mapping[str, Any]) -> list[Section]:
 
 def _part(name: str, report: Mapping[str, Any], sheets: Mapping[str, bytes]) -> Section:
     part = group(report, name)
-    title, purpose = heading_of(name), PURPOSES[name]
+    title, purpose = name.capitalize(), PURPOSES[name]
     if "reason" in part and "value" not in part:
         return Section(name, title, purpose, (Text((str(part["reason"]),)),), "left out")
     if not part:
         return Section(name, title, purpose, (Text(("This part is not in the report.",)),), "left out")
-    blocks = parts.labels(part, sheets) if name == "labels" else getattr(parts, name)(part)
+    blocks = parts.labels(part, sheets) if name == "labels" else _PARTS[name](part)
     gates = [gate for gate in group(report, "gates").get("list", ()) if isinstance(gate, Mapping)]
     states = {gate.get("status") for gate in gates if gate.get("part") == name}
     worst = next((state for state in _WORST_FIRST if state in states), None)
     return Section(name, title, purpose, tuple(blocks), _state(worst))
-
-
-def heading_of(name: str) -> str:
-    """The title of a part."""
-    return name.capitalize()
 
 
 def _appendix(report: Mapping[str, Any], schema: str) -> Section:
