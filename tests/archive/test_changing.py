@@ -16,7 +16,7 @@ from made_archive import REQUESTS, make_archive, make_plan, shard_bytes, small_s
 
 from xrarchive.archive import writer
 from xrarchive.archive.changing import find_leftovers, remove_leftovers, split, withdraw
-from xrarchive.archive.manifest import MANIFEST_NAME, VALIDATION_NAME, read_manifest
+from xrarchive.archive.manifest import MANIFEST_NAME, REPORT_NAME, VALIDATION_NAME, read_manifest
 from xrarchive.archive.reader import check_archive, read_table
 from xrarchive.archive.readme import write_readme
 from xrarchive.archive.schema import PROVENANCE
@@ -52,6 +52,17 @@ def private_bytes(folder: Path, image_id: str) -> dict[str, bytes]:
         "seed": int(origin["seed"][row].as_py()).to_bytes(8, "little"),
         "hash": data["pixels_sha256"][row].as_py().encode(),
     }
+
+
+def test_a_report_goes_with_the_manifest_it_spoke_of(archive):
+    (archive / VALIDATION_NAME).write_text(json.dumps({"manifest_sha256": read_manifest(archive).sha256}))
+    (archive / REPORT_NAME).write_bytes(b"a page that shows images")
+    write_sums(archive, read_manifest(archive))
+    remove_leftovers(archive)
+    assert (archive / REPORT_NAME).exists()
+    take_out(archive, GONE)
+    assert not (archive / REPORT_NAME).exists()
+    assert_sound(archive)
 
 
 def test_nothing_of_a_withdrawn_image_is_left_but_its_note(archive):

@@ -21,6 +21,7 @@ from xrarchive.records import Tally
 MANIFEST_NAME = "manifest.json"
 README_NAME = "README.md"
 VALIDATION_NAME = "validation.json"
+REPORT_NAME = "report.html"
 RECEIPT_NAME = "publish-receipt.json"
 CHANGELOG_NAME = "CHANGELOG.md"
 SUMS_NAME = "SHA256SUMS"

@@ -24,6 +24,7 @@ from xrarchive.archive.manifest import (
     MANIFEST_NAME,
     README_NAME,
     RECEIPT_NAME,
+    REPORT_NAME,
     SUMS_NAME,
     VALIDATION_NAME,
     Manifest,
@@ -39,7 +40,7 @@ from xrarchive.pixels import Pixels, decode_png
 from xrarchive.records import OnStatus, Status, ignore_status
 
 _FIX = "Find out more with `xrarchive check --read-data`."
-_KNOWN_FILES = (MANIFEST_NAME, README_NAME, VALIDATION_NAME, RECEIPT_NAME, CHANGELOG_NAME, SUMS_NAME)
+_KNOWN_FILES = (MANIFEST_NAME, README_NAME, VALIDATION_NAME, REPORT_NAME, RECEIPT_NAME, CHANGELOG_NAME, SUMS_NAME)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from xrarchive.archive.manifest import MANIFEST_NAME, README_NAME, SUMS_NAME, VALIDATION_NAME, Manifest
+from xrarchive.archive.manifest import (
+    MANIFEST_NAME,
+    README_NAME,
+    REPORT_NAME,
+    SUMS_NAME,
+    VALIDATION_NAME,
+    Manifest,
+)
 from xrarchive.files import sha256_file, write_bytes
+
+_SMALL = (README_NAME, VALIDATION_NAME, REPORT_NAME)
 
 
 def write_sums(folder: Path, manifest: Manifest) -> None:
@@ -18,7 +27,7 @@ def write_sums(folder: Path, manifest: Manifest) -> None:
 
 def render_sums(folder: Path, manifest: Manifest) -> str:
     """SHA256SUMS of the small files as they are now, and of the manifest and what it says of the shards."""
-    found = {name: sha256_file(folder / name) for name in (README_NAME, VALIDATION_NAME) if (folder / name).exists()}
+    found = {name: sha256_file(folder / name) for name in _SMALL if (folder / name).exists()}
     sums = {**{path: record.sha256 for path, record in manifest.files.items()}, **found, MANIFEST_NAME: manifest.sha256}
     return "".join(f"{sums[name]}  {name}\n" for name in sorted(sums))
 
@@ -33,7 +42,7 @@ def sums_problems(folder: Path, manifest: Manifest) -> list[tuple[str, str]]:
         sums = {name: digest for digest, name in lines}
     except ValueError:  # not UTF-8, or a line without two spaces
         return [(SUMS_NAME, "is not a list of hashes and names")]
-    small = [name for name in (README_NAME, VALIDATION_NAME) if (folder / name).exists()]
+    small = [name for name in _SMALL if (folder / name).exists()]
     known = {MANIFEST_NAME: manifest.sha256, **{name: record.sha256 for name, record in manifest.files.items()}}
     known |= {name: sha256_file(folder / name) for name in small}
     return [

@@ -22,6 +22,7 @@ from xrarchive.archive.content import read_content, read_shard
 from xrarchive.archive.manifest import (
     FIRST_VERSION,
     MANIFEST_NAME,
+    REPORT_NAME,
     VALIDATION_NAME,
     BuildRecord,
     Change,
@@ -144,7 +145,14 @@ def settle(folder: Path, manifest: Manifest) -> None:
         text = validation.read_text(encoding="utf-8", errors="replace")
         if any(dump_json(item.image_id).decode().strip() in text for item in manifest.withdrawn):
             validation.unlink()
+    if not speaks_of(validation, manifest):  # the report shows images
+        (folder / REPORT_NAME).unlink(missing_ok=True)
     _restore_sums(folder, manifest)
+
+
+def speaks_of(validation: Path, manifest: Manifest) -> bool:
+    """Whether a validation.json is there and names this manifest."""
+    return validation.is_file() and manifest.sha256.encode() in validation.read_bytes()
 
 
 def restore_texts(folder: Path, manifest: Manifest) -> None:

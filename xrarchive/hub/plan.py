@@ -3,9 +3,9 @@
 In: an archive folder, a repository name, a version, and (for a model repository) the weight files. Out: a `Publication`
 listing every file with size and sha256. Nothing here touches the network.
 
-README.md, manifest.json, validation.json, SHA256SUMS, CHANGELOG.md if there is one, and the shards named in the
-manifest go up, nothing else. Small files are sent from memory, so that what was checked is what arrives; shards are
-hashed here and again on upload.
+README.md, manifest.json, validation.json, SHA256SUMS, report.html and CHANGELOG.md if they are there, and the shards
+named in the manifest go up, nothing else. Small files are sent from memory, so that what was checked is what arrives;
+shards are hashed here and again on upload.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from xrarchive.archive.manifest import (
     CHANGELOG_NAME,
     MANIFEST_NAME,
     README_NAME,
+    REPORT_NAME,
     SUMS_NAME,
     VALIDATION_NAME,
     Manifest,
@@ -34,6 +35,8 @@ from xrarchive.validation import SCHEMA
 from xrarchive.validation.gates import keeps_back_weights, require_open
 
 SHARD_FOLDERS = ("data", "provenance")
+# What goes up where it is there, and goes from the repository where it is not.
+OPTIONAL = (REPORT_NAME, CHANGELOG_NAME)
 WEIGHT_ROLES = ("generator", "guide", "judge")
 
 _VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
@@ -179,9 +182,10 @@ def plan_publication(
     wanted = model_repo is not None and not withheld
     model = _plan_model(str(model_repo), manifest, weights or {}, model_card) if wanted else None
     sums = _in_memory(SUMS_NAME, render_sums(archive_dir, manifest).encode())
-    texts = (readme, manifest_file, validation, sums, *_read_changelog(archive_dir))
+    others = [archive_dir / name for name in OPTIONAL if (archive_dir / name).is_file()]
+    texts = (readme, manifest_file, validation, sums, *(_in_memory(path.name, path.read_bytes()) for path in others))
     shards = tuple(_checked_shards(archive_dir, manifest, on_status))
-    claims = (*(f"{folder}/" for folder in SHARD_FOLDERS), CHANGELOG_NAME)
+    claims = (*(f"{folder}/" for folder in SHARD_FOLDERS), *OPTIONAL)
     dataset = RepoContent(repo, "dataset", (*shards, *texts), claims)
     return Publication(archive_dir, version, manifest.sha256, dataset, model, withheld)
 
@@ -199,11 +203,6 @@ def _fitting_version(version: str | None, manifest: Manifest) -> str:
             fix=f"Publish it as {manifest.version}, or leave the version out.",
         )
     return version
-
-
-def _read_changelog(archive_dir: Path) -> tuple[Upload, ...]:
-    path = archive_dir / CHANGELOG_NAME
-    return (_in_memory(CHANGELOG_NAME, path.read_bytes()),) if path.is_file() else ()
 
 
 def _check_names(repo: str, version: str | None, model_repo: str | None) -> None:

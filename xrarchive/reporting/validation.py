@@ -29,7 +29,6 @@ from xrarchive.reporting.measures import group, heading, words
 from xrarchive.reporting.numbers import number
 from xrarchive.reporting.page import render_page
 from xrarchive.reporting.plots import curve
-from xrarchive.validation.older import as_newest
 
 # Parts in reading order, and the question that each answers.
 PURPOSES = {
@@ -60,7 +59,7 @@ def render_validation(
     """The report as one self-contained page of HTML.
 
     Args:
-        report: The content of validation.json, of any version; parts may be missing.
+        report: The content of validation.json; parts may be missing.
         sheets: Contact sheets (PNG) by finding, shown in this order.
         title: Of the page: what was validated. No path of a machine should be in it.
 
@@ -70,16 +69,15 @@ def render_validation(
     Raises:
         ValueError: If a sheet is no PNG, or the report's lists do not belong together.
     """
-    newest = as_newest(report)
-    sections = [_part(name, newest, sheets) for name in PURPOSES]
+    sections = [_part(name, report, sheets) for name in PURPOSES]
     return render_page(
         Page(
             title=title,
             kicker="Validation report",
-            abstract=_abstract(newest),
-            verdict=_verdict(newest),
-            sections=(*_gates(newest), *sections, _appendix(newest, str(report.get("schema", "")))),
-            colophon=_colophon(newest),
+            abstract=_abstract(report),
+            verdict=_verdict(report),
+            sections=(*_gates(report), *sections, _appendix(report, str(report.get("schema", "")))),
+            colophon=_colophon(report),
         )
     )
 

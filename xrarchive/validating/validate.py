@@ -7,10 +7,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from xrarchive.archive.manifest import VALIDATION_NAME, read_manifest
+from xrarchive.archive.manifest import REPORT_NAME, VALIDATION_NAME, read_manifest
 from xrarchive.archive.sums import write_sums
-from xrarchive.files import write_json
+from xrarchive.files import write_bytes, write_json
 from xrarchive.records import OnStatus, ignore_status
+from xrarchive.reporting.sheets import contact_sheets
+from xrarchive.reporting.validation import render_validation
 from xrarchive.validating import fidelity, integrity, labels, privacy
 from xrarchive.validating.material import Material, gather
 from xrarchive.validation.gates import GateSettings, Occasion, judge_gates
@@ -42,7 +44,7 @@ def validate(
     workers: int = 1,
     on_status: OnStatus = ignore_status,
 ) -> dict[str, Any]:
-    """Measure an archive and write validation.json; returns its content.
+    """Measure an archive, write validation.json and report.html; returns the content of the former.
 
     Args:
         archive_dir: A finished archive.
@@ -88,5 +90,8 @@ def validate(
     judged = judge_gates(parts, occasion, gates or GateSettings(), waivers)
     report = make_report(subject, material.reference, parts, judged, quick=quick)
     write_json(archive_dir / VALIDATION_NAME, report)
+    sheets = contact_sheets(subject.images.pixels, subject.images.labels, subject.findings)
+    page = render_validation(report, sheets=sheets, title=f"{subject.name} {subject.version}")
+    write_bytes(archive_dir / REPORT_NAME, page.encode())
     write_sums(archive_dir, read_manifest(archive_dir))
     return report
