@@ -12,7 +12,7 @@ from made_archive import FINDINGS
 
 import xrarchive
 from xrarchive.archive.changing import split
-from xrarchive.archive.manifest import read_manifest
+from xrarchive.archive.manifest import MANIFEST_NAME, read_manifest
 from xrarchive.archive.reader import read_pixels
 from xrarchive.errors import DamageError, InputDataError
 
@@ -45,17 +45,23 @@ def test_the_manifest_may_be_pinned(archive: Path) -> None:
         xrarchive.load(archive, manifest_sha256="0" * 64)
 
 
-def test_no_flipped_bit_of_a_shard_is_served(archive: Path) -> None:
+@pytest.mark.parametrize("flips", [100, pytest.param(2_000, marks=pytest.mark.slow)])
+def test_no_altered_byte_of_a_shard_or_the_manifest_is_served(archive: Path, flips: int) -> None:
     rng = random.Random(0)
-    paths = sorted(archive.glob("data/*.parquet"))
-    for _ in range(100):
-        path = rng.choice(paths)
-        good = path.read_bytes()
+    contents = {path: path.read_bytes() for path in sorted([*archive.glob("*/*.parquet"), archive / MANIFEST_NAME])}
+    paths, sizes = list(contents), [len(content) for content in contents.values()]
+    refused = 0
+    for path in rng.choices(paths, sizes, k=flips):  # every byte as likely as any other
+        good = contents[path]
         place = rng.randrange(len(good))
-        path.write_bytes(good[:place] + bytes([good[place] ^ (1 << rng.randrange(8))]) + good[place + 1 :])
+        path.write_bytes(good[:place] + bytes([good[place] ^ rng.randrange(1, 256)]) + good[place + 1 :])
+        config = "provenance" if path.parent.name == "provenance" else "default"
         with pytest.raises(DamageError, match=path.name):
-            xrarchive.load(archive, split="train")
+            xrarchive.load(archive, config=config, split="train")
+        refused += 1
         path.write_bytes(good)
+    assert refused == flips
+    assert len(xrarchive.load(archive, split="train")) == 9
 
 
 def test_a_missing_shard_is_named(archive: Path) -> None:
