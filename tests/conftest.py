@@ -126,3 +126,22 @@ def tiny_referee(train_tiny: Callable[..., Path], tmp_path_factory: pytest.TempP
 @pytest.fixture
 def rng():
     return np.random.default_rng(7)
+
+
+@pytest.fixture(scope="session")
+def _torchvision() -> None:
+    """Let a package import torchvision where its native part does not load, which none of those under test needs.
+
+    That is so where torch is built for processors and torchvision comes from an index that has only the other build.
+    """
+    import torch
+
+    try:
+        import torchvision
+    except ModuleNotFoundError:
+        return
+    except RuntimeError:
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        for name in ("nms", "qnms"):
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        import torchvision  # noqa: F401  (while the library is there)

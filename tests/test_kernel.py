@@ -1,12 +1,18 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference_formulas import kid_by_loops, kid_of_copies
+from reference_formulas import kernel_pair, kid_by_loops, kid_of_copies
 
 from xrarchive import kernel
 from xrarchive.bootstrap import draw_multiplicities
-from xrarchive.kernel import kernel_distance, kernel_resampled
+from xrarchive.kernel import (
+    kernel_distance,
+    kernel_distance_with_self,
+    kernel_resampled,
+    kernel_resampled_with_self,
+)
 
 
 @settings(max_examples=20, deadline=None)
@@ -68,3 +74,23 @@ def test_refuses_what_has_no_pairs():
         kernel_distance(np.zeros((1, 3)), np.zeros((5, 3)))
     with pytest.raises(ValueError, match="dimensions"):
         kernel_distance(np.zeros((4, 3)), np.zeros((5, 2)))
+
+
+def test_with_self_is_the_mean_over_all_pairs(rng):
+    first, second = rng.normal(size=(7, 3)), rng.normal(size=(9, 3)) + 0.5
+    pairs = [
+        np.mean([[kernel_pair(x, y) for x in a] for y in b]) for a, b in ((first,) * 2, (second,) * 2, (first, second))
+    ]
+    expected = pairs[0] + pairs[1] - 2 * pairs[2]
+    assert kernel_distance_with_self(first, second) == pytest.approx(expected, rel=1e-9)
+    once = kernel_resampled_with_self(first, second, np.ones((1, 7)), np.ones((1, 9)), np.arange(9))
+    assert once[0] == pytest.approx(expected, rel=1e-9)
+    assert kernel_distance_with_self(first, first) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.usefixtures("_torchvision")
+def test_agrees_with_torchmetrics(rng):
+    theirs = pytest.importorskip("torchmetrics.image.kid", exc_type=ImportError)
+    first, second = rng.normal(size=(50, 12)), rng.normal(size=(50, 12)) + 0.3
+    expected = float(theirs.poly_mmd(torch.from_numpy(first), torch.from_numpy(second)))
+    assert kernel_distance(first, second) == pytest.approx(expected, rel=1e-6)

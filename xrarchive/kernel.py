@@ -67,6 +67,32 @@ def kernel_resampled(
     return within_first + _mean_within(right, second_drawn, second_codes) - 2 * across
 
 
+def kernel_distance_with_self(first: npt.NDArray[np.floating], second: npt.NDArray[np.floating]) -> float:
+    """KID between features [N, D] and [M, D] with the pairs of a row with itself counted: biased, and never below 0.
+
+    Only for ratios at equal N: an unbiased distance of real to real is about 0, and nothing can be divided by that.
+    """
+    left, right = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    once = np.ones((1, len(left))), np.ones((1, len(right)))
+    return float(_with_self(left, right, *once)[0])
+
+
+def kernel_resampled_with_self(
+    first: npt.NDArray[np.floating],
+    second: npt.NDArray[np.floating],
+    first_drawn: Floats,
+    second_drawn: Floats,
+    second_codes: Codes,
+) -> Floats:
+    """`kernel_distance_with_self` in each resample; arguments as `kernel_resampled`.
+
+    A row drawn twice meets its copy: resamples lie above the distance of the rows as given, and only their spread in
+    proportion to their mean says something.
+    """
+    left, right = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    return _with_self(left, right, first_drawn, second_drawn[:, second_codes])
+
+
 def cubic_kernel(first: Floats, second: Floats) -> Floats:
     """k(x, y) for all rows of [N, D] and [M, D]: float64 [N, M]."""
     base = first @ second.T
@@ -85,12 +111,34 @@ def _weighted_sum(first: Floats, second: Floats, first_weights: Floats, second_w
     return total
 
 
+def _weighted_sum_within(rows: Floats, weights: Floats) -> Floats:
+    """Sum over all pairs of w_i w_j k(x_i, x_j), each pair of blocks made once, for each row of weights [R, N]."""
+    total = np.zeros(len(weights))
+    step = max(1, _BLOCK_CELLS // len(rows))
+    for start in range(0, len(rows), step):
+        stop = start + step
+        block = cubic_kernel(rows[start:stop], rows[start:])
+        block[:, step:] *= 2
+        total += np.sum((weights[:, start:stop] @ block) * weights[:, start:], axis=1)
+    return total
+
+
+def _with_self(first: Floats, second: Floats, first_weights: Floats, second_weights: Floats) -> Floats:
+    left, right = first_weights.sum(axis=1), second_weights.sum(axis=1)
+    distance: Floats = (
+        _weighted_sum_within(first, first_weights) / left**2
+        + _weighted_sum_within(second, second_weights) / right**2
+        - 2 * _weighted_sum(first, second, first_weights, second_weights) / (left * right)
+    )
+    return distance
+
+
 def _mean_within(rows: Floats, drawn: Floats, codes: Codes) -> Floats:
     """Mean kernel over the pairs of different rows of each resample, pairs across copies of one group left out."""
     weights = drawn[:, codes]
     sizes = np.bincount(codes, minlength=drawn.shape[1]).astype(np.float64)
     whole, diagonal = _sums_per_group(rows, codes, drawn.shape[1])
-    total = _weighted_sum(rows, rows, weights, weights)
+    total = _weighted_sum_within(rows, weights)
     total += drawn @ (whole - diagonal) - (drawn * drawn) @ whole
     pairs = weights.sum(axis=1) ** 2 + drawn @ (sizes * (sizes - 1)) - (drawn * drawn) @ (sizes * sizes)
     mean: Floats = np.divide(total, pairs, out=np.full(len(drawn), np.nan), where=pairs > 0)

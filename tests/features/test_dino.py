@@ -13,12 +13,13 @@ from xrarchive.features import extract_features
 from xrarchive.features.dino import PINNED, dino_space
 
 transformers = pytest.importorskip("transformers")
+pytestmark = pytest.mark.usefixtures("_torchvision")
 SIDE = 42
 PREPARING = {"crop_size": {"height": SIDE, "width": SIDE}, "image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.3, 0.4]}
 
 
 @pytest.fixture(scope="module")
-def network():
+def network(_torchvision):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         settings = transformers.Dinov2Config(

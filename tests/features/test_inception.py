@@ -48,6 +48,7 @@ def test_the_tensors_are_those_of_the_published_file():
     assert state["fc.weight"].shape == (1008, 2048)
 
 
+@pytest.mark.usefixtures("_torchvision")
 @pytest.mark.parametrize("px", [64, 299, 320])
 def test_agrees_with_pytorch_fid(px, weights, monkeypatch):
     theirs = pytest.importorskip("pytorch_fid.inception", exc_type=ImportError)

@@ -36,6 +36,7 @@ def test_what_is_no_space_is_refused(wanted, judge):
     assert caught.value.fix
 
 
+@pytest.mark.usefixtures("_torchvision")
 @pytest.mark.parametrize("name", WITH_WEIGHTS)
 def test_weights_that_are_not_there_are_named_with_a_way_to_get_them(name, judge, tmp_path):
     with pytest.raises(InputDataError, match="nowhere") as caught:
@@ -43,6 +44,7 @@ def test_weights_that_are_not_there_are_named_with_a_way_to_get_them(name, judge
     assert f"--space {name}=" in caught.value.fix
 
 
+@pytest.mark.usefixtures("_torchvision")
 def test_every_name_opens_or_says_what_is_missing(judge, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
@@ -54,6 +56,7 @@ def test_every_name_opens_or_says_what_is_missing(judge, tmp_path, monkeypatch):
             assert name in err.message  # noqa: PT017
 
 
+@pytest.mark.usefixtures("_torchvision")
 def test_xrv_is_their_network_before_its_heads(judge, tmp_path, monkeypatch):
     monkeypatch.setattr(xrv, "INPUT_PX", 32)
     monkeypatch.setattr(

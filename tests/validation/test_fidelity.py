@@ -4,8 +4,8 @@ import pytest
 from xrarchive.validation.fidelity import FLOOR_DRAWS, FRECHET, KERNEL, measure_fidelity
 
 
-def fidelity(metric, synthetic, real, patients=None, seed=0):
-    return measure_fidelity(metric, synthetic, real, patients=patients, seed=seed, space="toy")
+def fidelity(metric, synthetic, real, patients=None, seed=0, **more):
+    return measure_fidelity(metric, synthetic, real, patients=patients, seed=seed, space="toy", **more)
 
 
 def halves(seed, count=150, dim=8):
@@ -100,3 +100,53 @@ def test_features_of_two_networks_are_a_bug():
     synthetic, real = halves(9)
     with pytest.raises(ValueError, match="dimensions"):
         fidelity(KERNEL, synthetic, real[:, :4])
+
+
+@pytest.mark.parametrize("metric", [KERNEL, FRECHET], ids=lambda m: m.name)
+def test_real_against_real_has_a_ratio_about_one(metric):
+    found = [fidelity(metric, *halves(seed))["ratio"] for seed in range(20)]
+    assert sum(ratio["low"] <= 1 <= ratio["high"] for ratio in found) >= 19
+    assert 0.8 < np.mean([ratio["value"] for ratio in found]) < 1.2
+    assert np.mean([ratio["high"] / ratio["low"] for ratio in found]) < 10
+
+
+@pytest.mark.parametrize("metric", [KERNEL, FRECHET], ids=lambda m: m.name)
+def test_a_shift_has_a_ratio_above_one(metric):
+    synthetic, real = halves(0)
+    ratio = fidelity(metric, synthetic + 0.5, real)["ratio"]
+    assert ratio["low"] > 2
+    assert (ratio["n"], ratio["note"] != "") == (75, True)
+
+
+@pytest.mark.parametrize("metric", [KERNEL, FRECHET], ids=lambda m: m.name)
+def test_the_control_lies_above_the_floor(metric):
+    synthetic, real = halves(1)
+    found = fidelity(metric, synthetic, real, blurred=real + 0.4)
+    floor, control = found["floor"], found["control"]
+    assert control["value"] > floor["value"] + 3 * floor["sd"]
+    assert control["n"] == floor["n"]
+    assert control["note"]
+    same = fidelity(metric, synthetic, real, blurred=real)["control"]
+    assert same["value"] == floor["value"]
+
+
+def test_without_radiographs_the_control_says_what_to_give():
+    found = fidelity(KERNEL, *halves(2))
+    assert "--radiographs" in found["control"]["reason"]
+    assert found["ratio"]["value"] > 0
+
+
+def test_too_few_radiographs_for_a_floor_give_neither_control_nor_ratio():
+    synthetic, real = halves(6, count=80, dim=32)
+    found = fidelity(FRECHET, synthetic, real, blurred=real)
+    assert "give 40" in found["control"]["reason"]
+    assert "give 40" in found["ratio"]["reason"]
+
+
+def test_radiographs_that_are_all_alike_but_one_give_no_ratio_but_no_fault():
+    synthetic, real = halves(4)
+    real = np.tile(real[:1], (150, 1))
+    real[0] += 1
+    found = fidelity(KERNEL, synthetic, real)
+    assert found["value"] is not None
+    assert found["ratio"]["value"] is None or found["ratio"]["low"] is not None

@@ -2,9 +2,10 @@
 
     |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))
 
-Why not `scipy.linalg.sqrtm`: the trace needs eigenvalues only. (C1 C2)^(1/2) has the trace of the square root of the
-symmetric matrix C1^(1/2) C2 C1^(1/2), so two symmetric eigendecompositions do, which are faster, never turn complex,
-and bear covariances without full rank.
+Why not `scipy.linalg.sqrtm`: the trace needs eigenvalues only. With C1 = L L', C1 C2 has the eigenvalues of L' C2 L,
+which is symmetric: one Cholesky factor and one set of symmetric eigenvalues do. They are nine times as fast in 2,048
+dimensions (scripts/bench_validate_fidelity.py), never turn complex, and bear covariances without full rank, since the
+factor is pivoted and stops at the rank.
 
 Source: Dowson and Landau 1982, eq. 4; Heusel et al. 2017 (arXiv 1706.08500), eq. 6.
 """
@@ -15,8 +16,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import eigh, lapack
 
 from xrarchive.bootstrap import Codes, Floats
+
+# Of the leading components in which the spread of resamples is taken: real radiographs in 1,280 ImageNet features have
+# 99 % of their variance there, and 200 resamples take seconds instead of minutes.
+SPREAD_DIMS = 256
 
 
 @dataclass(frozen=True)
@@ -55,10 +61,10 @@ def fit_gaussian(features: npt.NDArray[np.floating], weights: Floats | None = No
 
 def gaussian_distance(first: Gaussian, second: Gaussian) -> float:
     """Fréchet distance between two Gaussians; never below 0."""
-    values, vectors = np.linalg.eigh(first.covariance)
-    root = (vectors * np.sqrt(_without_rounding(values))) @ vectors.T
-    inner = root @ second.covariance @ root
-    cross = np.sqrt(_without_rounding(np.linalg.eigvalsh((inner + inner.T) / 2))).sum()
+    factor, order = _pivoted_factor(first.covariance)
+    inner = factor.T @ second.covariance[np.ix_(order, order)] @ factor
+    eigenvalues: Floats = np.linalg.eigvalsh((inner + inner.T) / 2).astype(np.float64)
+    cross = np.sqrt(_without_rounding(eigenvalues)).sum()
     shift = first.mean - second.mean
     distance = shift @ shift + np.trace(first.covariance) + np.trace(second.covariance) - 2 * cross
     return max(0.0, float(distance))
@@ -82,6 +88,10 @@ def frechet_resampled(
     resamples lie above the estimate by about as much as the estimate lies above the truth. Their spread is what the
     interval needs, so their mean is moved back (the same rows, drawn once each, define it).
 
+    Above `SPREAD_DIMS` dimensions the spread is that of the distance between the leading principal components of both
+    sides together: a distance is a sum over directions, and those with little variance add little to its spread. The
+    distance itself is always that of all dimensions.
+
     Args:
         first: Features [N, D], rows independent.
         second: Features [M, D], rows grouped by patient.
@@ -89,15 +99,44 @@ def frechet_resampled(
         second_drawn: [R, G], how often each group is drawn.
         second_codes: [M], each row's group.
     """
+    raw = frechet_resampled_raw(first, second, first_drawn, second_drawn, second_codes)
+    centred: Floats = raw - raw.mean() + frechet_distance(first, second)
+    return np.maximum(centred, 0.0)
+
+
+def frechet_resampled_raw(
+    first: npt.NDArray[np.floating],
+    second: npt.NDArray[np.floating],
+    first_drawn: Floats,
+    second_drawn: Floats,
+    second_codes: Codes,
+) -> Floats:
+    """The distance in each resample as it is, in the leading components; only its spread says something."""
     left, right = np.asarray(first, np.float64), np.asarray(second, np.float64)
-    raw = np.array(
+    if left.shape[1] > SPREAD_DIMS:
+        left, right = _leading(left, right)
+    return np.array(
         [
             gaussian_distance(fit_gaussian(left, mine), fit_gaussian(right, theirs[second_codes]))
             for mine, theirs in zip(first_drawn, second_drawn, strict=True)
         ]
     )
-    centred: Floats = raw - raw.mean() + frechet_distance(left, right)
-    return np.maximum(centred, 0.0)
+
+
+def _leading(first: Floats, second: Floats) -> tuple[Floats, Floats]:
+    """Both sides in the `SPREAD_DIMS` leading principal components of their mean covariance and their shift."""
+    left, right = fit_gaussian(first), fit_gaussian(second)
+    shift = left.mean - right.mean
+    pooled = (left.covariance + right.covariance) / 2 + np.outer(shift, shift) / 4
+    dim = len(pooled)
+    _, directions = eigh(pooled, subset_by_index=(dim - SPREAD_DIMS, dim - 1))
+    return first @ directions, second @ directions
+
+
+def _pivoted_factor(covariance: Floats) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """L [D, rank] and an order of the dimensions in which the covariance is L L', down to rounding."""
+    packed, pivots, rank, _ = lapack.dpstrf(covariance, lower=1)
+    return np.tril(packed)[:, :rank], pivots.astype(np.int64) - 1
 
 
 def _without_rounding(eigenvalues: Floats) -> Floats:
