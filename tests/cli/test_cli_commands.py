@@ -240,7 +240,7 @@ def test_init_writes_a_file_once(run, folder):
 
 
 def test_validate_prints_every_measure(run, pipeline):
-    found = {"value": 0.91, "low": 0.85, "high": 0.95, "n": 20, "real": {"value": 0.8}}
+    found = {"value": 0.91, "low": 0.85, "high": 0.95, "n": 20, "ceiling": {"value": 0.8}}
     pipeline.results["validate"] |= {"labels": {"by": "judge", "findings": {"Effusion": found}}}
     pipeline.results["validate"]["problems"] = [{"id": "x", "severity": "warning", "message": "Few images."}]
     stdout = run("validate").stdout

@@ -19,9 +19,10 @@ def test_a_shown_finding_is_seen_beside_the_real_figure(rng):
     edema = found["Edema"]
     assert 0.8 < edema["low"] < edema["value"] < edema["high"] <= 1
     assert (edema["n"], edema["n_not_asked"]) == (20, 40)
-    assert edema["real"] == {"value": 0.8, "low": 0.7, "high": 0.9}
+    note = "Of the judge on real radiographs, by their labels."
+    assert edema["ceiling"] == {"value": 0.8, "low": 0.7, "high": 0.9, "note": note}
     assert edema["floor"]["value"] == 0.5
-    assert "no AUROC on real radiographs for Mass" in found["Mass"]["real"]["reason"]
+    assert "no AUROC on real radiographs for Mass" in found["Mass"]["ceiling"]["reason"]
 
 
 def test_an_image_asked_for_two_findings_counts_for_both(rng):
@@ -46,7 +47,7 @@ def test_what_was_never_asked_is_left_out(rng):
 def test_an_unknown_real_figure_has_a_reason(rng, real):
     asked, judge = table(rng)
     found = measure_agreement(FINDINGS, asked, judge, {} if real is None else {"Edema": real}, seed=0)
-    assert found["Edema"]["real"]["value"] is None
+    assert found["Edema"]["ceiling"]["value"] is None
 
 
 def test_few_images_one_class_and_unknown_findings_have_reasons(rng):

@@ -74,9 +74,9 @@ def _agreement(
         floor=_CHANCE,
         note=(
             f"AUROC of the independent {role} for images asked to show {name} against those where it was not asked; "
-            f"`real` is the same {role} on real radiographs. Above `real` means exaggerated, not better."
+            f"`ceiling` is the same {role} on real radiographs. Above it means exaggerated, not better."
         ),
-        extra={"n_not_asked": n_other, "real": _real_figure(name, real, role)},
+        extra={"n_not_asked": n_other, "ceiling": _real_figure(name, real, role)},
     )
 
 
@@ -85,7 +85,8 @@ def _real_figure(name: str, real: Mapping[str, object] | None, role: str) -> dic
     numbers = {key: rounded(value) for key, value in figures.items() if _is_number(value)}
     if "value" not in numbers:
         return not_measured(f"The {role}'s weights state no AUROC on real radiographs for {name}.")
-    return {"value": numbers["value"], "low": numbers.get("low"), "high": numbers.get("high")}
+    note = f"Of the {role} on real radiographs, by their labels."
+    return {"value": numbers["value"], "low": numbers.get("low"), "high": numbers.get("high"), "note": note}
 
 
 def _is_number(value: object) -> TypeGuard[float]:

@@ -137,7 +137,7 @@ def measure_spaces(
     found: dict[str, dict[str, Measure]] = {}
     for done, (space, metric) in enumerate(jobs):
         on_status(Status(done, len(jobs), "measures", f"{metric.title}, {space}"))
-        reason = _unusable(space, synthetic, fingerprints, reference)
+        reason = unusable(space, synthetic, fingerprints, reference)
         found.setdefault(space, {})[metric.name] = (
             not_measured(reason)
             if reason
@@ -313,7 +313,7 @@ def why_not(metric: Metric, synthetic: Features, real: Features) -> str | None:
     return None
 
 
-def _unusable(
+def unusable(
     space: str,
     synthetic: Mapping[str, npt.NDArray[np.floating]],
     fingerprints: Mapping[str, str],

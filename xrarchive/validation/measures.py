@@ -66,6 +66,12 @@ def not_measured(reason: str) -> Measure:
     return {"value": None, "reason": reason}
 
 
+def as_bound(found: Estimate, count: int, note: str) -> dict[str, object]:
+    """An estimate as the floor, the ceiling or another part of a measure; `count` rows stand behind it."""
+    low, high = (None if math.isnan(end) else rounded(end) for end in (found.low, found.high))
+    return {"value": rounded(found.value), "low": low, "high": high, "n": count, "note": note}
+
+
 def rounded(value: float) -> float | int:
     """`value` with `SIGNIFICANT_DIGITS` digits; whole numbers given as int stay exact.
 

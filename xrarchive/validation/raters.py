@@ -31,7 +31,7 @@ _NOISE_TEXT = f"{100 * LABEL_NOISE:.0f} %"
 
 PURITY = ("rogan_gladen", "score_mixture", "soft", "with_10pct_label_noise")
 
-_FILTERED = (
+FILTERED = (
     "The judge chose the images of this archive (judge_filter), so it cannot measure them: validate with --referee "
     "FILE, a third classifier."
 )
@@ -138,11 +138,11 @@ def measure_labels(
     """
     if filtered and rater.role == "judge":
         asked = [name for k, name in enumerate(findings) if images.asked[:, k].any()]
-        return {name: not_measured(_FILTERED) | {"purity": _without(_FILTERED)} for name in asked}
+        return {name: not_measured(FILTERED) | {"purity": _without(FILTERED)} for name in asked}
     agreement = measure_agreement(
         findings, images.asked, rater.scores, rater.real_agreement, role=rater.role, seed=seed
     )
-    soft = _FILTERED if filtered else None if rater.role == "judge" else _of_others(rater)
+    soft = FILTERED if filtered else None if rater.role == "judge" else _of_others(rater)
     return {
         name: {**found, "purity": _purity(name, findings.index(name), images, rater, soft, seed)}
         for name, found in agreement.items()

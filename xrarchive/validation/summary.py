@@ -136,7 +136,7 @@ def _fidelity_rows(fidelity: Mapping[str, Any]) -> Iterator[SummaryRow]:
 
 def _label_rows(part: str, by: str, labels: Mapping[str, Any]) -> Iterator[SummaryRow]:
     for finding, found in labels.items():
-        beside = (found.get("real") or {}).get("value")
+        beside = (found.get("ceiling") or {}).get("value")
         text = "on real radiographs" if beside is not None else ""
         yield _row(part, finding, f"{by} AUROC", found, beside, text)
 
