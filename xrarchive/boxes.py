@@ -8,7 +8,7 @@ operating threshold.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -89,6 +89,51 @@ def stratum_shifts(plan: Plan, images: Sequence[PlannedImage], guide: Scale) -> 
                     shift = guide.bar(finding, share, where=(name, seen)) - guide.bar(finding, share)
                     shifts[guide.nuisances.index(name), int(seen), row, column] = shift
     return shifts
+
+
+def lowest_bars(findings: Sequence[str], search: SearchSettings, guide: Scale) -> npt.NDArray[np.float64]:
+    """The least logit of an image that was made to show each finding, whatever its stratum: [K]; NaN = never asked."""
+    found = np.full(len(findings), np.nan)
+    for place, finding in enumerate(findings):
+        if (share := _share(finding, search, guide)) is None:
+            continue
+        everywhere = guide.bar(finding, share)
+        strata = [[guide.bar(finding, share, where=(name, seen)) for seen in (False, True)] for name in search.match]
+        found[place] = everywhere + sum(min(pair) - everywhere for pair in strata)
+    return found
+
+
+def bars_by_stratum(
+    findings: Sequence[str], search: SearchSettings, guide: Scale, seen: Mapping[str, npt.NDArray[np.bool_]], count: int
+) -> npt.NDArray[np.float64]:
+    """The least logit of each of N images made to show each finding, by the strata it is in: [N, K]; NaN as above.
+
+    Args:
+        findings: [K].
+        search: Of the build.
+        guide: Who steered.
+        seen: By nuisance bool [N], whether it is seen in an image; those that were matched are needed.
+        count: N.
+    """
+    found = np.full((count, len(findings)), np.nan)
+    for place, finding in enumerate(findings):
+        if (share := _share(finding, search, guide)) is None:
+            continue
+        everywhere = guide.bar(finding, share)
+        found[:, place] = everywhere
+        for name in search.match:
+            absent, present = (guide.bar(finding, share, where=(name, side)) for side in (False, True))
+            found[:, place] += np.where(seen[name], present, absent) - everywhere
+    return found
+
+
+def _share(finding: str, search: SearchSettings, guide: Scale) -> float | None:
+    """Share of real radiographs that reach a finding's bar; None where the guide knows no bar."""
+    if finding not in guide.vocabulary:
+        return None
+    if not search.natural:
+        return search.strictness
+    return None if np.isnan(guide.thresholds[guide.vocabulary.index(finding)]) else guide.prevalence(finding)
 
 
 def _target_shares(image: PlannedImage, findings: Sequence[str], search: SearchSettings, guide: Scale) -> list[float]:

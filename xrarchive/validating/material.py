@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,17 +18,32 @@ from xrarchive.archive.schema import GUIDE_PREFIX, JUDGE_PREFIX, PROVENANCE
 from xrarchive.building import weights_path
 from xrarchive.bundled import bundled_reference
 from xrarchive.errors import InputDataError
+from xrarchive.estimates import RESAMPLES
 from xrarchive.files import sha256_file
 from xrarchive.pixels import Pixels
+from xrarchive.plan import SearchSettings
 from xrarchive.radiographs import RadiographSet, open_set
 from xrarchive.records import OnStatus
+from xrarchive.validating.scoring import (
+    DRAWS,
+    MOST_FILMS,
+    QUICK_DRAWS,
+    QUICK_FILMS,
+    FilmPools,
+    draw_pixels,
+    score,
+)
 from xrarchive.validation.columns import PROVENANCE_COLUMNS, ArchiveImages, needed_columns, to_images
 from xrarchive.validation.raters import Rater
 from xrarchive.validation.reference import Reference, load_reference, make_reference
+from xrarchive.validation.scored import Scored
 from xrarchive.validation.subject import Subject, archive_subject
 
 if TYPE_CHECKING:
     from xrarchive.classifier.classifier import Classifier
+
+# Of an interval that is for a first look.
+QUICK_RESAMPLES = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +81,60 @@ class Material:
     on_status: OnStatus
 
     @property
+    def classifiers(self) -> dict[str, Classifier]:
+        """By role those that are at hand."""
+        guide = {} if isinstance(self.guide, str) else {"guide": self.guide}
+        return {**guide, "judge": self.judge, **({} if self.referee is None else {"referee": self.referee})}
+
+    @cached_property
+    def searches(self) -> tuple[SearchSettings, ...]:
+        """What the guide had to see, of every build; of images that another tool made, the default."""
+        if self.archive is None:
+            return (SearchSettings(),)
+        return tuple(SearchSettings(**build.settings) for build in read_manifest(self.archive).builds)
+
+    @cached_property
+    def scored(self) -> Scored:
+        """The subject's images, scored anew."""
+        return self._score(self.subject.images.pixels, "images")
+
+    @cached_property
+    def draws(self) -> Scored | str:
+        """Random draws of the generator, scored; a sentence if it is not at hand."""
+        if isinstance(self.generator, str):
+            return self.generator
+        count = QUICK_DRAWS if self.quick else DRAWS
+        pixels = draw_pixels(self.generator, count, seed=self.subject.seed, on_status=self.on_status)
+        return self._score(pixels, "random draws")
+
+    @cached_property
+    def real(self) -> FilmPools:
+        """The films of all sets given, scored where they are needed."""
+        return FilmPools(
+            self.films,
+            self.classifiers,
+            self.subject.findings,
+            self.searches[-1],
+            seed=self.subject.seed,
+            most=QUICK_FILMS if self.quick else MOST_FILMS,
+            on_status=self.on_status,
+        )
+
+    def _score(self, pixels: Pixels, text: str) -> Scored:
+        return score(self.classifiers, self.subject.findings, pixels, on_status=self.on_status, text=text)
+
+    @property
+    def rater(self) -> Rater:
+        """Who measures the labels: the judge, or the referee where the judge chose the images."""
+        judge, referee = self.raters
+        return referee if self.subject.judge_filtered and referee is not None else judge
+
+    @property
+    def label_resamples(self) -> int:
+        """Of the intervals of label and diversity measures."""
+        return QUICK_RESAMPLES if self.quick else RESAMPLES
+
+    @cached_property
     def raters(self) -> tuple[Rater, Rater | None]:
         """Judge and referee, as the labels part knows them."""
         subject = self.subject

@@ -19,6 +19,7 @@ from xrarchive.validation.gates import Gate, gates_section
 from xrarchive.validation.measures import Measure
 from xrarchive.validation.problems import Problem, Severity
 from xrarchive.validation.raters import LABEL_NOISE
+from xrarchive.validation.reached import REACHED_BAR
 from xrarchive.validation.reference import Reference
 from xrarchive.validation.subject import Subject
 
@@ -76,6 +77,7 @@ def find_problems(parts: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
         for kind, found in parts.get(part, {}).items():
             problems += _count_problems(f"{part}.{kind}", found)
     labels = parts.get("labels", {})
+    problems += _mixed_up(labels)
     for role, rated in ((labels.get("by"), labels.get("findings")), ("referee", labels.get("referee"))):
         problems += _label_problems(str(role), rated or {})
     for space, metrics in parts.get("fidelity", {}).items():
@@ -98,6 +100,28 @@ def _count_problems(kind: str, found: Mapping[str, Any]) -> list[Problem]:
     return [
         Problem(kind, _SEVERITIES[kind], f"{found['value']} of {found['n']}: {found['note']} The first is {first}.")
     ]
+
+
+def _mixed_up(labels: Mapping[str, Any]) -> list[Problem]:
+    """Labels or scores that do not belong to their pixels."""
+    problems = []
+    reached, stored = labels.get("reached", {}), labels.get("stored_scores", {})
+    if reached.get("value") is not None and reached["value"] < REACHED_BAR:
+        problems.append(
+            Problem(
+                "labels.reached",
+                "error",
+                f"The guide does not see what was asked for in {100 * (1 - reached['value']):.1f} % of {reached['n']} "
+                f"images, though it had to when they were made: labels or images were mixed up. The first is "
+                f"{reached['image_ids'][0]}.",
+            )
+        )
+    if stored.get("value"):
+        first = f"The first is {stored['image_ids'][0]}."
+        problems.append(
+            Problem("labels.stored_scores", "error", f"{stored['value']} of {stored['n']}: {stored['note']} {first}")
+        )
+    return problems
 
 
 def _label_problems(role: str, labels: Mapping[str, Measure]) -> list[Problem]:

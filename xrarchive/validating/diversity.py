@@ -1,0 +1,66 @@
+"""Diversity: how varied are the images, beside real films and beside what the generator draws by itself?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from xrarchive.records import Status
+from xrarchive.validating.material import Material
+from xrarchive.validation.diversity import (
+    PAIRS,
+    measure_co_occurrence,
+    measure_intra_class,
+    measure_prevalence,
+    measure_spaces,
+)
+from xrarchive.validation.raters import Rater
+from xrarchive.validation.scored import Films, Flags, Scored
+from xrarchive.validation.steering import calls
+
+_QUICK_PAIRS = 100
+
+
+def measure(material: Material) -> dict[str, Any]:
+    """`spaces`, `intra_class`, `prevalence` and `co_occurrence`: see `xrarchive.validation.diversity`."""
+    subject, resamples = material.subject, material.label_resamples
+    spaces = measure_spaces(
+        material.features, material.fingerprints, material.reference, seed=subject.seed, resamples=resamples,
+        on_status=material.on_status,
+    )  # fmt: skip
+    rater = material.rater
+    labelled = material.real.labelled(rater.role)
+    material.on_status(Status(0, 1, "measures", "MS-SSIM"))
+    intra_class = measure_intra_class(
+        subject.findings, subject.images.labels, subject.images.pixels, labelled,
+        pairs=_QUICK_PAIRS if material.quick else PAIRS, seed=subject.seed,
+    )  # fmt: skip
+    return {"spaces": spaces, "intra_class": intra_class, **_findings(material, rater)}
+
+
+def _findings(material: Material, rater: Rater) -> dict[str, Any]:
+    """Prevalence and co-occurrence of what is called, in the archive, in random draws and in films none was trained on.
+
+    Films and images are called by the same rater: shares of calls compare with one another, not with shares of labels.
+    """
+    subject, how = material.subject, {"seed": material.subject.seed, "resamples": material.label_resamples}
+    known = [name for name, value in zip(subject.findings, rater.thresholds, strict=True) if not np.isnan(value)]
+    columns = [subject.findings.index(name) for name in known]
+    films = material.real.unseen(*(role for role in ("guide", rater.role) if role in material.classifiers))
+    groups = None if isinstance(films, str) else films.patients
+
+    def called(images: Scored | str) -> Flags | str:
+        return images if isinstance(images, str) else calls(images, rater)[:, columns]
+
+    real = called(films.scored if isinstance(films, Films) else films)
+    archive, draws = calls(material.scored, rater)[:, columns], called(material.draws)
+    asked = {name: {"asked": float(subject.images.asked[:, k].mean())} for name, k in zip(known, columns, strict=True)}
+    sides = {"archive": (archive, "images", asked), "draws": (draws, "random draws of the generator", None)}
+    return {
+        "prevalence": {
+            name: measure_prevalence(known, flags, real, what=what, role=rater.role, groups=groups, extra=extra, **how)
+            for name, (flags, what, extra) in sides.items()
+        },
+        "co_occurrence": measure_co_occurrence(known, archive, draws, real, groups=groups, **how),
+    }
