@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from reference_formulas import auroc_by_pairs
 from sklearn.metrics import roc_auc_score
 
-from xrarchive.statistics import auroc, bootstrap_auroc
+from xrarchive.bootstrap import draw_multiplicities
+from xrarchive.statistics import auroc, bootstrap_auroc, weighted_auroc
 
 rows = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 1)), min_size=2, max_size=40)
 
@@ -39,6 +40,20 @@ def test_one_class_is_undefined_and_not_an_error(labels):
 def test_refuses_what_is_no_score_or_label(scores, labels, message):
     with pytest.raises(ValueError, match=message):
         auroc(scores, labels)
+
+
+def test_a_weighted_auroc_is_the_auroc_of_rows_repeated(rng):
+    scores, positive = rng.integers(0, 6, 60).astype(float), rng.random(60) < 0.3
+    times = np.concatenate([np.ones((1, 60)), draw_multiplicities(np.arange(60), 5, rng)])
+    found = weighted_auroc(scores, positive, times)
+    for value, row in zip(found, times.astype(int), strict=True):
+        repeated = np.repeat(positive, row).astype(float)
+        assert value == pytest.approx(auroc_by_pairs(np.repeat(scores, row), repeated), abs=1e-12)
+
+
+@pytest.mark.parametrize("positive", [True, False])
+def test_a_weighted_auroc_is_undefined_without_a_class(positive):
+    assert np.isnan(weighted_auroc(np.arange(3.0), np.full(3, positive), np.ones((2, 3)))).all()
 
 
 def test_interval_covers_the_truth_about_as_often_as_it_says():

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xrarchive.bootstrap import Floats, draw_multiplicities, group_codes, make_rng, percentile_interval
+from xrarchive.estimates import divide
 
 # Rows x resamples weighed at a time: 4 million float64 are 32 MB, of which about four copies live at once.
 _BLOCK_CELLS = 4_000_000
@@ -64,7 +65,27 @@ def auroc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
         ValueError: For other labels, for NaN scores on labelled rows, or for shapes that differ.
     """
     known_scores, positive, _ = _labelled(scores, labels)
-    return float(_weighted_auroc(known_scores, positive, np.ones((1, positive.size)))[0])
+    return float(weighted_auroc(known_scores, positive, np.ones((1, positive.size)))[0])
+
+
+def weighted_auroc(scores: Floats, positive: npt.NDArray[np.bool_], times: Floats) -> Floats:
+    """AUROC when rows count more than once, for many such counts together: a resample each.
+
+    Args:
+        scores: float [N], no NaN.
+        positive: bool [N].
+        times: float [R, N], how often each row counts.
+
+    Returns:
+        float64 [R]; ties count half, NaN where a class is empty.
+    """
+    negatives = scores[~positive]
+    order = np.argsort(negatives, kind="stable")
+    mass = np.zeros((len(times), negatives.size + 1))
+    np.cumsum(times[:, ~positive][:, order], axis=1, out=mass[:, 1:])
+    below, up_to = (np.searchsorted(negatives[order], scores[positive], side=side) for side in ("left", "right"))
+    shown = times[:, positive]
+    return divide((shown * (mass[:, below] + mass[:, up_to])).sum(axis=1) / 2, shown.sum(axis=1) * mass[:, -1])
 
 
 def bootstrap_auroc(
@@ -101,10 +122,10 @@ def bootstrap_auroc(
     drawn = draw_multiplicities(codes, resamples, make_rng(seed, "auroc"))
     step = max(1, _BLOCK_CELLS // positive.size)
     blocks = [
-        _weighted_auroc(known_scores, positive, drawn[start : start + step, codes])
+        weighted_auroc(known_scores, positive, drawn[start : start + step, codes])
         for start in range(0, resamples, step)
     ]
-    value = float(_weighted_auroc(known_scores, positive, np.ones((1, positive.size)))[0])
+    value = float(weighted_auroc(known_scores, positive, np.ones((1, positive.size)))[0])
     low, high = percentile_interval(np.concatenate(blocks), level)
     return Interval(value, low, high, n_positive, n_negative)
 
@@ -122,20 +143,3 @@ def _labelled(
     if np.isnan(all_scores[known]).any():
         raise ValueError(f"{int(np.isnan(all_scores[known]).sum())} labelled rows have NaN scores")
     return all_scores[known], all_labels[known] == 1, known
-
-
-def _weighted_auroc(scores: Floats, positive: npt.NDArray[np.bool_], weights: Floats) -> Floats:
-    """AUROC under each row of `weights` [R, N], by adding up over tied scores in ascending order."""
-    if not scores.size:
-        return np.full(len(weights), np.nan)
-    order = np.argsort(scores, kind="stable")
-    ordered = scores[order]
-    ties = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
-    sorted_weights = weights[:, order]
-    positives = np.add.reduceat(sorted_weights * positive[order], ties, axis=1)
-    negatives = np.add.reduceat(sorted_weights * ~positive[order], ties, axis=1)
-    below = np.cumsum(negatives, axis=1) - negatives
-    wins = np.sum(positives * (below + negatives / 2), axis=1)
-    pairs = positives.sum(axis=1) * negatives.sum(axis=1)
-    value: Floats = np.divide(wins, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
-    return value
