@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from xrarchive.validation.gates import GateSettings
 
 PROJECT_FILE = "xrarchive.toml"
-VALIDATION_PARTS = ("integrity", "fidelity", "diversity", "labels", "privacy")
+VALIDATION_PARTS = ("integrity", "fidelity", "diversity", "labels", "utility", "privacy")
 DEFAULT_PER_CLASS = 20
 
 

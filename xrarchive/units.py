@@ -99,7 +99,7 @@ _worker: tuple[Plan, Studio] | None = None
 
 def _start_worker(plan: Plan, weights: tuple[Path, Path, Path]) -> None:
     global _worker
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    end_with_parent()
     torch.set_num_threads(plan.search.threads)
     _worker = (plan, open_studio(*weights))
 
@@ -111,8 +111,12 @@ def _work(index: int) -> Unit:
     return (index, *build_unit(plan, index, studio))
 
 
-def _end_with_parent(parent: int) -> None:
-    """A worker whose parent was killed would wait for ever."""
+def end_with_parent() -> None:
+    """End this process soon after its parent has: a worker whose parent was killed would wait for ever."""
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(_PARENT_CHECK_S)
     os._exit(1)

@@ -1,7 +1,7 @@
 """Validation, wired: gathers what there is to measure with, calls each part, writes the report.
 
     gather (material.py): archive or folder, radiographs, weights, features -> Material
-    integrity, fidelity, labels, privacy (one module each): Material -> measures
+    integrity, fidelity, diversity, labels, utility, privacy (one module each): Material -> measures
     gates (xrarchive.validation.gates): measures -> open or closed
     report (xrarchive.validation.report): all of it -> validation.json
 

@@ -13,7 +13,7 @@ from xrarchive.files import write_bytes, write_json
 from xrarchive.records import OnStatus, ignore_status
 from xrarchive.reporting.sheets import contact_sheets
 from xrarchive.reporting.validation import render_validation
-from xrarchive.validating import diversity, fidelity, integrity, labels, privacy
+from xrarchive.validating import diversity, fidelity, integrity, labels, privacy, utility
 from xrarchive.validating.material import Material, gather
 from xrarchive.validation.gates import GateSettings, Occasion, judge_gates
 from xrarchive.validation.report import make_report
@@ -25,6 +25,7 @@ PARTS: Mapping[str, Callable[[Material], dict[str, Any]]] = MappingProxyType(
         "fidelity": fidelity.measure,
         "diversity": diversity.measure,
         "labels": labels.measure,
+        "utility": utility.measure,
         "privacy": privacy.measure,
     }
 )
