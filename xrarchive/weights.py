@@ -20,10 +20,11 @@ from torch import Tensor, nn
 
 from xrarchive.errors import DamageError, InputDataError
 from xrarchive.files import atomic_path, sha256_file
+from xrarchive.trained_films import FILMS, read_names
 
 FORMAT = 1
 Module = TypeVar("Module", bound=nn.Module)
-Kind = Literal["generator", "classifier"]
+Kind = Literal["generator", "classifier", "reidentification"]
 _KEY = "xrarchive"
 
 
@@ -92,25 +93,29 @@ def describe_weights(path: Path) -> dict[str, Any]:
     """What a weight file of any kind says of itself, and how large its networks are. Raises as `load_weights` does.
 
     Returns:
-        `path`, `kind`, `role`, `sha256`, `settings`, `nimg`, `radiographs`, `terms`, `origin`, `figures`, and
-        `networks`: for each its `parameters` (numbers, running statistics included), `bytes` and `dtypes`. None or
-        empty = not recorded.
+        `path`, `kind`, `role`, `sha256`, `settings`, `nimg`, `radiographs`, `terms`, `origin`, `figures`, `films`
+        (how many different films a generator names as those it was trained on), and `networks`: for each its
+        `parameters` (numbers, running statistics included), `bytes` and `dtypes`. None or empty = not recorded.
     """
     meta = read_meta(path, kind=None)
     networks: dict[str, dict[str, Any]] = {}
     with safe_open(path, framework="pt") as stream:
         for name in stream.keys():  # noqa: SIM118  (not a mapping)
+            if name == FILMS:
+                continue
             tensor = stream.get_tensor(name)
             network = name.partition(".")[0] if "." in name else "calibration"
             sizes = networks.setdefault(network, {"parameters": 0, "bytes": 0, "dtypes": []})
             sizes["parameters"] += tensor.numel()
             sizes["bytes"] += tensor.nbytes
             sizes["dtypes"] = sorted({*sizes["dtypes"], str(tensor.dtype).removeprefix("torch.")})
+    names = read_names(path)
     said = {name: meta.get(name) for name in ("kind", "role", "settings", "nimg", "radiographs", "terms", "origin")}
     return {
         "path": path,
         "sha256": sha256_file(path),
         **said,
+        "films": None if names is None else len(names),
         "figures": meta.get("figures", {}),
         "networks": networks,
     }

@@ -1,6 +1,7 @@
 """A training's folder and its record, RUN/run.json: what is trained on what, from where, and on which machine.
 
 RUN/run.json               settings, radiographs, start; the same command again continues, others are refused
+RUN/films.npy              names of all films the weights have seen, those before the start included
 RUN/checkpoints/           the newest two states to resume from (`gan/checkpoints.py`)
 RUN/stats.jsonl, log.txt   figures and words per tick; RUN/grids/ what the fixed latents look like
 RUN/best.safetensors       the snapshot with the lowest KID so far
@@ -16,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -28,11 +31,13 @@ from xrarchive.gan.schedule import resolved_growth
 from xrarchive.gan.settings import GeneratorSettings
 from xrarchive.gan.state import TrainingState
 from xrarchive.radiographs import RadiographSet
+from xrarchive.trained_films import Names, film_names, join_names, load_names, read_names, save_names
 from xrarchive.weights import load_weights, read_meta, without_prefix
 
 RUN_NAME = "run.json"
 SNAPSHOT_NAME = "generator.safetensors"
 BEST_NAME = "best.safetensors"
+FILMS_NAME = "films.npy"
 
 logger = logging.getLogger(__name__)
 Record = dict[str, Any]
@@ -119,6 +124,32 @@ def begin(state: TrainingState, settings: GeneratorSettings, start: Start, recor
             f"The run was begun with {option} and holds no intact checkpoint.",
             fix=f"Give {option} again, or another --out.",
         )
+
+
+def films_seen(out: Path, radiographs: RadiographSet, rows: npt.NDArray[np.int64], start: Start) -> Names:
+    """Names of the films this run learns from, and of those that the weights it starts from were trained on.
+
+    Kept in the run's folder, since a run goes on without naming its start again. A start whose weights name no films
+    adds none.
+
+    Args:
+        out: The run's folder, locked by the caller.
+        radiographs: The set.
+        rows: What of it is learned from.
+        start: Where the run begins.
+    """
+    kept = load_names(out / FILMS_NAME)
+    if kept is not None:
+        return kept
+    before = None
+    if start.init_from is not None:
+        before = read_names(start.init_from)
+    elif start.fork is not None:
+        before = load_names(start.fork / FILMS_NAME)
+    names = film_names(radiographs, rows)
+    names = names if before is None else join_names(names, before)
+    save_names(out / FILMS_NAME, names)
+    return names
 
 
 def _load_networks(state: TrainingState, path: Path) -> None:

@@ -16,6 +16,7 @@ import torch
 from xrarchive.errors import InputDataError
 from xrarchive.gan.networks import Discriminator, Generator
 from xrarchive.gan.settings import GeneratorSettings
+from xrarchive.trained_films import FILMS, Names
 from xrarchive.weights import channels_last, load_into, load_weights, save_weights, with_prefix, without_prefix
 
 
@@ -40,9 +41,10 @@ def save_snapshot(
     *,
     nimg: int,
     origin: Mapping[str, object],
+    films: Names | None = None,
     dtype: torch.dtype = torch.float16,
 ) -> str:
-    """Write a snapshot and return its sha256.
+    """Write a snapshot and return its sha256; `films` names what it was trained on (see `trained_films`).
 
     Weights are N(0, 1) at the start and scaled at run time, so that float16 (11 bits of mantissa) fits them better
     than bfloat16 (8 bits). Imported weights are not ours to round: they are stored as float32.
@@ -50,6 +52,8 @@ def save_snapshot(
     tensors = with_prefix("generator", averaged.state_dict())
     if discriminator is not None:
         tensors |= with_prefix("discriminator", discriminator.state_dict())
+    if films is not None:
+        tensors[FILMS] = torch.from_numpy(films.copy())
     meta = {"settings": dataclasses.asdict(averaged.settings), "nimg": nimg, **origin}
     return save_weights(path, tensors, kind="generator", meta=meta, dtype=dtype)
 

@@ -29,7 +29,7 @@ from xrarchive.gan.loading import load_batch
 from xrarchive.gan.monitor import Monitor, Tick, peak_memory_bytes
 from xrarchive.gan.ranges import grey, signed
 from xrarchive.gan.realism import HeldOut, kid_to_radiographs, reference_features
-from xrarchive.gan.runs import BEST_NAME, RUN_NAME, SNAPSHOT_NAME, Start, begin, claim_run
+from xrarchive.gan.runs import BEST_NAME, RUN_NAME, SNAPSHOT_NAME, Start, begin, claim_run, films_seen
 from xrarchive.gan.sampling import generate
 from xrarchive.gan.schedule import Stage, stage_at, stages
 from xrarchive.gan.settings import GeneratorSettings
@@ -40,6 +40,7 @@ from xrarchive.gan.stopping import stop_requests
 from xrarchive.pixels import Pixels, write_grid
 from xrarchive.radiographs import RadiographSet
 from xrarchive.records import OnStatus, Status, ignore_status
+from xrarchive.trained_films import Names
 
 TRAINING_SPLITS = ("train", "unlabelled")
 MAX_ROLLBACKS = 3
@@ -123,6 +124,7 @@ def train_generator(
         with locked(out) if devices.first else contextlib.nullcontext(), storage_errors(out):
             claim = claim_run(out, radiographs, settings, start, devices) if devices.first else None
             settings, record = devices.tell(claim)
+            films = None
             devices = with_precision(devices, settings.precision)
             state = new_state(settings, devices.device)
             resumed = load_newest(out, state, settings)
@@ -132,11 +134,12 @@ def train_generator(
                 begin(state, settings, start, record)
             _require_agreement(devices, state)
             if devices.first:
+                films = films_seen(out, radiographs, rows, start)
                 write_json(out / RUN_NAME, record)
                 if not resumed and (start != Start() or on_nan == "rollback"):
                     save_checkpoint(out, state, settings)
             before = (record["start"] or {}).get("nimg", 0)
-            run = _Run(radiographs, rows, out, settings, watch, devices, on_nan, on_status, before)
+            run = _Run(radiographs, rows, out, settings, watch, devices, on_nan, on_status, before, films)
             started_s, started_nimg = time.monotonic(), state.nimg
             _train(run, state)
             rate = (state.nimg - started_nimg) / max(time.monotonic() - started_s, 1e-9)
@@ -158,6 +161,7 @@ class _Run:
     on_nan: str
     on_status: OnStatus
     nimg_before: int
+    films: Names | None
     losses: list[Losses] = field(default_factory=list)
     ticked_s: float = field(default_factory=time.monotonic)
 
@@ -306,7 +310,8 @@ def _save_snapshot(path: Path, state: TrainingState, run: _Run) -> str:
         # A run from a snapshot goes on where that one was: so many radiographs its weights had been shown.
         **({"nimg_before": run.nimg_before} if run.nimg_before else {}),
     }
-    return save_snapshot(path, *signed(state.averaged, state.discriminator), nimg=state.nimg, origin=origin)
+    networks = signed(state.averaged, state.discriminator)
+    return save_snapshot(path, *networks, nimg=state.nimg, origin=origin, films=run.films)
 
 
 def _write_stage_grid(run: _Run, state: TrainingState, stage: Stage) -> None:

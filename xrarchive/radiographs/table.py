@@ -209,9 +209,15 @@ class RadiographSet:
 
         Public sets hold the same film under two names: what a network was trained on must not also measure it.
         """
-        known = set(self._hashes(self.rows(*seen)))
+        known = set(self.film_hashes(self.rows(*seen)))
         rows = self.rows(split)
-        return rows[np.array([sha256 not in known for sha256 in self._hashes(rows)], np.bool_)]
+        return rows[np.array([sha256 not in known for sha256 in self.film_hashes(rows)], np.bool_)]
+
+    def film_hashes(self, rows: npt.NDArray[np.int64]) -> Iterator[str]:
+        """Sha256 of the full-size pixels of each row, a few rows in memory at a time."""
+        for start in range(0, len(rows), _COMPARED):
+            block = self.read(rows[start : start + _COMPARED], self.size_px)
+            yield from (sha256_bytes(plane.tobytes()) for plane in block)
 
     def patient_hash(self, rows: npt.ArrayLike) -> str:
         """Sha256 over the sorted distinct patient ids of these rows: proves who was used without naming anyone."""
@@ -232,12 +238,6 @@ class RadiographSet:
                     fix=_AGAIN,
                     path=self.folder / name,
                 )
-
-    def _hashes(self, rows: npt.NDArray[np.int64]) -> Iterator[str]:
-        """Sha256 of the full-size pixels of each row, a few rows in memory at a time."""
-        for start in range(0, len(rows), _COMPARED):
-            block = self.read(rows[start : start + _COMPARED], self.size_px)
-            yield from (sha256_bytes(plane.tobytes()) for plane in block)
 
     def _require_size(self, px: int) -> None:
         if px in self.sizes_px:
