@@ -25,7 +25,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from xrarchive.errors import InputDataError
 from xrarchive.files import sha256_bytes
 from xrarchive.findings import NO_FINDING, nearest, require_known
-from xrarchive.radiographs.split import assign_split, carve_validation, parse_split, require_whole_patients
+from xrarchive.radiographs.split import OWN_PATIENT, assign_split, carve_validation, parse_split, require_whole_patients
 
 LABELS_NAME = "labels.csv"
 _REQUIRED = ("image", "labels")
@@ -161,7 +161,7 @@ def _read_labels_layout(source: Path, vocabulary: Sequence[str]) -> Listing:
     for line, cells in table.records:
         where = table.where(line)
         image = _inside(cells["image"], where=where)
-        patient = cells.get("patient_id", "") or f"image:{image}"
+        patient = cells.get("patient_id", "") or f"{OWN_PATIENT}{image}"
         rows.append(
             Row(
                 image=image,
@@ -188,7 +188,7 @@ def _read_nih_layout(source: Path, path: Path, vocabulary: Sequence[str]) -> Lis
     for line, cells in table.records:
         where = table.where(line)
         name = _inside(cells["Image Index"], where=where)
-        patient = cells["Patient ID"] or f"image:{name}"
+        patient = cells["Patient ID"] or f"{OWN_PATIENT}{name}"
         image = files.get(name, name)
         rows.append(
             Row(

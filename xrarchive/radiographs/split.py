@@ -18,6 +18,9 @@ from xrarchive.findings import nearest
 SPLITS = ("train", "validation", "test", "unlabelled", "holdout")
 _WORDS = {**{name: name for name in SPLITS}, "val": "validation"}
 
+# Before the name of a radiograph that has no patient id: a patient of its own.
+OWN_PATIENT = "image:"
+
 # 80/10/10, the usual cut where a source has none of its own.
 _TRAIN_SHARE = 0.8
 _VALIDATION_SHARE = 0.1

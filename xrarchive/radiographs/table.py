@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from xrarchive.errors import DamageError, InputDataError
 from xrarchive.files import read_json, sha256_bytes, sha256_file
 from xrarchive.pixels import Pixels
-from xrarchive.radiographs.split import SPLITS
+from xrarchive.radiographs.split import OWN_PATIENT, SPLITS
 
 SCHEMA = "xrarchive.set/1"
 SET_NAME = "set.json"
@@ -136,6 +136,11 @@ class RadiographSet:
     def patients(self) -> npt.NDArray[np.str_]:
         """Patient id per radiograph, str [N], never blank."""
         return self._words("patient_id")
+
+    @cached_property
+    def known_patients(self) -> npt.NDArray[np.str_]:
+        """`patients`, "" where the source named none: str [N]."""
+        return np.where(np.char.startswith(self.patients, OWN_PATIENT), "", self.patients)
 
     @cached_property
     def views(self) -> npt.NDArray[np.str_]:

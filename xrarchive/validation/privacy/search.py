@@ -42,7 +42,10 @@ _ROUNDING = 2e-5
 class Views(Protocol):
     """Items, each with `each` rows of one space."""
 
-    each: int
+    @property
+    def each(self) -> int:
+        """Rows of an item."""
+        ...
 
     def __len__(self) -> int:
         """Number of items."""
