@@ -87,7 +87,9 @@ def readme_block(result: dict[str, Any]) -> str:
         "|---|---:|---|---|",
         _readme_row(f"Generator, {kid['n']:,} random draws: KID, imagenet features", kid, _floor(kid)),
         *(
-            _readme_row(f"Archive, {validation['subject']['images']:,} images: {name}, {space} features", found, _floor(found))
+            _readme_row(
+                f"Archive, {validation['subject']['images']:,} images: {name}, {space} features", found, _floor(found)
+            )
             for space, metrics in sorted(archive.items())
             for name, found in (("KID", metrics["kid"]), ("FD", metrics["frechet"]))
         ),

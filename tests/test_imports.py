@@ -11,9 +11,8 @@ import xrarchive
 
 ROOT = Path(xrarchive.__file__).parent
 # Left of the waist: knows torch, knows nothing of archives.
-LEFT = (
-    "gan", "classifier", "latents", "synthesis", "features", "weights", "units", "trials", "reidentification", "membership",
-)  # fmt: skip
+LEFT = ("gan", "classifier", "latents", "synthesis", "features", "weights", "units", "trials")
+LEFT += ("reidentification", "membership")
 LEFT_WITHOUT_TORCH = ("gan.settings", "gan.stats", "gan.curves", "classifier.settings", "classifier.offering")
 # Right of the waist: knows archives, never imports torch.
 RIGHT = ("archive", "validation", "reporting", "cards", "hub")
