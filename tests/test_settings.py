@@ -16,9 +16,11 @@ from xrarchive.settings import (
     layered,
     load_project,
     resolve,
+    gate_settings,
     search_settings,
 )
 from xrarchive.tables import from_table
+from xrarchive.validation.gates import GateSettings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,8 +229,9 @@ def test_the_template_shows_the_defaults():
         if line.startswith(("[", "# ")) and "# example" not in line and (" = " in line or line.startswith("["))
     ]
     project = from_table(Project, tomllib.loads("\n".join(lines)), "template")
-    assert dataclasses.replace(project, generator={}, search={}, build=BuildSettings()) == Project()
+    assert dataclasses.replace(project, generator={}, search={}, gates={}, build=BuildSettings()) == Project()
     assert search_settings(project, {}) == SearchSettings()
+    assert gate_settings(project) == GateSettings()
     assert project.build == BuildSettings(per_class=settings.DEFAULT_PER_CLASS)
 
 
