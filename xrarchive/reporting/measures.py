@@ -27,6 +27,8 @@ _KNOWN = {"value", "low", "high", "n", "note", "reason", "image_ids", "n_real", 
 # In the order in which tables show them, which the keys of a file cannot be trusted to have.
 TITLES = {
     "auroc": "AUROC",
+    "on_real": "AUROC on real radiographs",
+    "asked_for": "images asked for",
     "transfer": "transfer",
     "dose": "dose",
     "exaggeration": "exaggeration",

@@ -22,7 +22,8 @@ def number(value: float | int | None) -> str:
     elif value == 0:
         return "0"
     else:
-        digits = max(0, _SIGNIFICANT - 1 - math.floor(math.log10(abs(value))))
+        rounded = float(f"{value:.{_SIGNIFICANT}g}")  # 0.9996 has three digits as 1.00
+        digits = max(0, _SIGNIFICANT - 1 - math.floor(math.log10(abs(rounded))))
         text = f"{value:,.{digits}f}" if digits <= _SIGNIFICANT + 2 else f"{value:.1e}"
     return text.replace("-", "−")
 

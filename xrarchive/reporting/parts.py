@@ -208,7 +208,7 @@ def _moved(nuisances: Part) -> list[Block]:
 
 def _rated(role: str, rated: Part) -> list[Block]:
     """Tables by finding: own measures, those within strata, and purity."""
-    own: dict[str, dict[str, Found]] = {name: {"auroc": found} for name, found in rated.items() if is_measure(found)}
+    own: dict[str, dict[str, Found]] = {name: _auroc(found) for name, found in rated.items() if is_measure(found)}
     strata: dict[str, dict[str, Found]] = {}
     purity: dict[str, dict[str, Found]] = {}
     for name, found in rated.items():
@@ -222,6 +222,12 @@ def _rated(role: str, rated: Part) -> list[Block]:
     )
     tables = tuple(matrix(text.format(role), "finding", cells) for cells, text in captions if cells)
     return [tables[0], Fold(f"Within groups, and purity, by the {role}", tables[1:])] if len(tables) > 1 else [*tables]
+
+
+def _auroc(found: Found) -> dict[str, Found]:
+    """A finding's AUROC with the one on real radiographs and N, as columns of their own."""
+    columns = {"auroc": found, "on_real": bound_of(found, "ceiling"), "asked_for": {"value": found.get("n")}}
+    return {key: one for key, one in columns.items() if key == "auroc" or taken(one)}
 
 
 def _sheets(sheets: Mapping[str, bytes]) -> list[Block]:
