@@ -10,7 +10,7 @@ from xrarchive import pipeline
 from xrarchive.archive import writer
 from xrarchive.archive.manifest import MANIFEST_NAME, read_manifest
 from xrarchive.archive.reader import check_archive, read_table
-from xrarchive.archive.writer import WORK
+from xrarchive.archive.shards import WORK
 from xrarchive.errors import InputDataError, LockedError, PlanChangedError
 from xrarchive.files import leased
 
@@ -91,7 +91,7 @@ def test_killed_after_the_manifest_it_clears_up_and_can_grow_on(archive, weights
 
     for again in (1, 2):
         with monkeypatch.context() as patch:
-            patch.setattr("xrarchive.archive.writer.settle", killed)
+            patch.setattr("xrarchive.archive.shards.settle", killed)
             with pytest.raises(KeyboardInterrupt):
                 pipeline.extend(archive, per_class=PER_CLASS + again, workers=1, **weights)
         assert (archive / WORK).exists()

@@ -30,7 +30,7 @@ from xrarchive import pipeline
 from xrarchive.archive.manifest import MANIFEST_NAME, read_manifest
 from xrarchive.archive.reader import read_pixels, read_table
 from xrarchive.archive.schema import write_shard
-from xrarchive.archive.writer import commit, record_file
+from xrarchive.archive.shards import commit, record_file
 from xrarchive.building import package_versions
 from xrarchive.classifier.classifier import load_classifier
 from xrarchive.cli.main import main

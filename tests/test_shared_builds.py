@@ -12,7 +12,7 @@ import pytest
 from tiny_build import FINDINGS, SEARCH, SEARCH_OPTIONS, archive_bytes, build_tiny
 
 from xrarchive.archive.manifest import MANIFEST_NAME
-from xrarchive.archive.writer import WORK
+from xrarchive.archive.shards import WORK
 from xrarchive.files import leased
 
 DAY_S = 86_400

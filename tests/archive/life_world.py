@@ -12,7 +12,7 @@ from typing import Any
 import datasets
 from made_archive import FINDINGS, REQUESTS, finish, make_image, make_plan, write_units
 
-from xrarchive.archive import writer
+from xrarchive.archive import shards, writer
 from xrarchive.archive.changing import find_leftovers, remove_leftovers
 from xrarchive.archive.manifest import MANIFEST_NAME, Manifest, read_manifest, split_of
 from xrarchive.archive.reader import check_archive
@@ -112,7 +112,7 @@ def files_below(folder: Path) -> dict[str, bytes]:
 def assert_sound(folder: Path) -> Manifest:
     report = check_archive(folder, read_data=True, decode=True)
     assert report.problems == ()
-    assert not (folder / writer.WORK).exists() or writer.has_unfinished(folder, read_manifest(folder))
+    assert not (folder / shards.WORK).exists() or shards.has_unfinished(folder, read_manifest(folder))
     return read_manifest(folder)
 
 

@@ -8,7 +8,7 @@ from unittest import mock
 
 import numpy as np
 
-from xrarchive.archive import writer
+from xrarchive.archive import shards, writer
 from xrarchive.archive.manifest import Manifest, WeightsRecord
 from xrarchive.files import locked
 from xrarchive.plan import Plan, PlannedImage, SearchSettings
@@ -85,7 +85,7 @@ def make_archive(folder: Path, plan: Plan | None = None, *, rows_per_shard: int 
 
 
 def small_shards(rows: int) -> contextlib.AbstractContextManager[object]:
-    return mock.patch.object(writer, "SHARD_ROWS", rows)
+    return mock.patch.object(shards, "SHARD_ROWS", rows)
 
 
 def shard_bytes(folder: Path) -> dict[str, bytes]:

@@ -14,7 +14,7 @@ import pytest
 from life_world import DATE, assert_sound, extend_made, files_below, is_archive, plan_extension, rows_by_readme, rows_of
 from made_archive import REQUESTS, make_archive, make_plan, shard_bytes, small_shards, write_units
 
-from xrarchive.archive import writer
+from xrarchive.archive import shards, writer
 from xrarchive.archive.changing import find_leftovers, remove_leftovers, split, withdraw
 from xrarchive.archive.manifest import MANIFEST_NAME, REPORT_NAME, VALIDATION_NAME, read_manifest
 from xrarchive.archive.reader import check_archive, read_table
@@ -86,9 +86,9 @@ def test_a_withdrawn_image_is_in_no_unit_that_was_joined_already(made, tmp_path)
     with locked(archive):
         writer.claim_folder(archive, plan, extending=True)
         write_units(archive, plan, build=1)
-    units = shutil.copytree(archive / writer.WORK, tmp_path / "units")
+    units = shutil.copytree(archive / shards.WORK, tmp_path / "units")
     extend_made(archive, 6)
-    shutil.copytree(units, archive / writer.WORK)
+    shutil.copytree(units, archive / shards.WORK)
     gone = plan.unit(0)[0].image_id
     secrets = private_bytes(archive, gone)
     take_out(archive, gone)
@@ -295,7 +295,7 @@ def test_units_that_lost_their_claim_are_of_nobody(archive, tmp_path):
     """A clean-up that was killed halfway; the next extension begins at the same unit, and must not use them."""
     straight = shutil.copytree(archive, tmp_path / "straight")
     extend_made(archive, 6, units=1)
-    (archive / writer.WORK / "plan.json").unlink()
+    (archive / shards.WORK / "plan.json").unlink()
     extend_made(archive, 7)
     extend_made(straight, 7)
     assert files_below(archive) == files_below(straight)
@@ -307,11 +307,11 @@ def test_joined_units_do_not_stand_in_the_way_of_the_next_extension(archive, tmp
     with locked(archive):
         writer.claim_folder(archive, plan, extending=True)
         write_units(archive, plan, build=1)
-    units = shutil.copytree(archive / writer.WORK, tmp_path / "units")
+    units = shutil.copytree(archive / shards.WORK, tmp_path / "units")
     for total in (6, 7):
         extend_made(straight, total)
         extend_made(archive, total)
-        shutil.copytree(units, archive / writer.WORK, dirs_exist_ok=True)
+        shutil.copytree(units, archive / shards.WORK, dirs_exist_ok=True)
     extend_made(archive, 7)
     assert files_below(archive) == files_below(straight)
 

@@ -21,7 +21,7 @@ from xrarchive.archive.content import hash_content
 from xrarchive.archive.manifest import read_manifest
 from xrarchive.archive.reader import check_archive
 from xrarchive.archive.schema import DATA, hash_pixels, write_shard
-from xrarchive.archive.writer import commit, record_file
+from xrarchive.archive.shards import commit, record_file
 
 # Of pixels
 

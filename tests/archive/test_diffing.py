@@ -13,7 +13,7 @@ import scipy.stats
 from made_archive import FINDINGS, REQUESTS, finish, make_archive, make_plan, small_shards, write_units
 
 from xrarchive.archive import rows as rows_module
-from xrarchive.archive import schema, writer
+from xrarchive.archive import schema, shards, writer
 from xrarchive.archive.changing import split, withdraw
 from xrarchive.archive.diffing import diff_archives, ks_distance
 from xrarchive.archive.manifest import FORMAT, WeightsRecord, read_manifest, write_manifest
@@ -57,7 +57,7 @@ def rewrite(folder, name, change):
     table = change(pq.read_table(folder / name))
     write_shard(folder / name, [table], table.schema)
     write_manifest(
-        folder, dataclasses.replace(manifest, files={**manifest.files, name: writer.record_file(folder / name)})
+        folder, dataclasses.replace(manifest, files={**manifest.files, name: shards.record_file(folder / name)})
     )
 
 
@@ -86,7 +86,7 @@ def to_format_1(folder):
             ]
             table = table.set_column(0, schema.field(0), pa.array(images, schema.field(0).type))
         write_shard(folder / name, [table], schema)
-        files[name] = dataclasses.asdict(writer.record_file(folder / name))
+        files[name] = dataclasses.asdict(shards.record_file(folder / name))
     build = manifest.as_dict()["builds"][0]
     made = ("plan_sha256", "seed", "settings", "weights", "versions", "terms", "tallies")
     whole = manifest.as_dict()
@@ -262,7 +262,7 @@ def rewrite_format_1(folder, change):
     write_shard(folder / name, [table], table.schema)
     whole = json.loads((folder / "manifest.json").read_bytes())
     del whole["checksum"]
-    whole["files"][name] = dataclasses.asdict(writer.record_file(folder / name))
+    whole["files"][name] = dataclasses.asdict(shards.record_file(folder / name))
     (folder / "manifest.json").write_bytes(dump_json({**whole, "checksum": sha256_bytes(dump_json(whole))}))
 
 

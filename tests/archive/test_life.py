@@ -30,7 +30,7 @@ from life_world import (
 )
 from made_archive import make_archive, small_shards
 
-from xrarchive.archive import writer
+from xrarchive.archive import shards
 from xrarchive.archive.changing import find_leftovers, remove_leftovers, split, withdraw
 from xrarchive.archive.content import hash_content
 from xrarchive.archive.manifest import read_manifest
@@ -92,7 +92,7 @@ class Life(RuleBasedStateMachine):
         if self.do(lambda: extend_made(self.folder, total), step, after) or plan is None:
             self.total, self.waiting = total, None
         else:
-            self.waiting = total if (self.folder / writer.WORK / "plan.json").exists() else None
+            self.waiting = total if (self.folder / shards.WORK / "plan.json").exists() else None
 
     @rule(unfinished=st.booleans())
     def clean(self, unfinished: bool) -> None:

@@ -16,7 +16,7 @@ from xrarchive.archive.manifest import read_manifest, write_manifest
 from xrarchive.archive.merging import merge
 from xrarchive.archive.reader import read_table
 from xrarchive.archive.schema import PROVENANCE
-from xrarchive.archive.writer import WORK
+from xrarchive.archive.shards import WORK
 from xrarchive.errors import DamageError, InputDataError, PlanChangedError
 
 GONE = "s3-Mass-000001"

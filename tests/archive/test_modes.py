@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from made_archive import FINDINGS, NUISANCES, SIZE_PX, make_image, make_plan
 
 from xrarchive import pipeline
-from xrarchive.archive import schema, writer
+from xrarchive.archive import schema, shards
 from xrarchive.archive.changing import split, withdraw
 from xrarchive.archive.manifest import FIRST_VERSION, BuildRecord, Change, Manifest, WeightsRecord, read_manifest
 from xrarchive.archive.reader import check_archive, read_pixels, read_table
@@ -29,20 +29,20 @@ def images_of(mode):
     return [dataclasses.replace(image, pixels=rng.integers(0, most + 1, shape, kind)) for image in images]
 
 
-def archive_of(folder, mode, *, shards=2):
+def archive_of(folder, mode, *, parts=2):
     """An archive as a build would leave it, of images no generator of ours makes."""
     images, files = images_of(mode), {}
-    for index in range(shards):
-        part = images[len(images) * index // shards : len(images) * (index + 1) // shards]
+    for index in range(parts):
+        part = images[len(images) * index // parts : len(images) * (index + 1) // parts]
         for config, table in to_tables(part, FINDINGS).items():
             name = shard_name(config, index)
             write_shard(folder / name, [table], table.schema)
-            files[name] = writer.record_file(folder / name)
+            files[name] = shards.record_file(folder / name)
     weights = {role: WeightsRecord(sha256, role) for role, sha256 in PLAN.weights.items()}
     build = BuildRecord(PLAN.sha256, PLAN.units, PLAN.seed, {}, weights, {}, (), ())
     history = (Change(FIRST_VERSION, "build", len(images), 0),)
     bare = Manifest(FINDINGS, NUISANCES, SIZE_PX, 0, {}, "", files, (build,), history, mode=mode)
-    writer.commit(folder, bare)
+    shards.commit(folder, bare)
     return images
 
 
@@ -80,7 +80,7 @@ def test_every_mode_lives_on(tmp_path, mode):
 def test_an_archive_in_another_mode_than_it_says_is_found(tmp_path):
     folder = tmp_path / "archive"
     archive_of(folder, "I;16")
-    writer.commit(folder, dataclasses.replace(read_manifest(folder), mode="RGB"))
+    shards.commit(folder, dataclasses.replace(read_manifest(folder), mode="RGB"))
     assert {problem.id for problem in check_archive(folder, decode=True).problems} == {"bad-image"}
 
 

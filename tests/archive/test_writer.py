@@ -15,7 +15,7 @@ from made_archive import (
     write_units,
 )
 
-from xrarchive.archive import writer
+from xrarchive.archive import shards, writer
 from xrarchive.archive.manifest import MANIFEST_NAME, read_manifest
 from xrarchive.archive.reader import read_table
 from xrarchive.errors import DamageError, InputDataError, PlanChangedError, ShortfallError, StorageError
@@ -267,7 +267,7 @@ def test_the_manifest_comes_last(folder, monkeypatch):
         assert (folder / "data/train-00000.parquet").exists()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(writer, "write_readme", refuse)
+    monkeypatch.setattr(shards, "write_readme", refuse)
     with pytest.raises(KeyboardInterrupt):
         finish(folder, PLAN)
     assert not (folder / MANIFEST_NAME).exists()

@@ -33,7 +33,7 @@ from xrarchive.archive.manifest import (
 )
 from xrarchive.archive.readme import schema_of
 from xrarchive.archive.schema import CONFIGS, DATA, PROVENANCE, shard_name, write_shard
-from xrarchive.archive.writer import (
+from xrarchive.archive.shards import (
     WORK,
     bytes_per_image,
     commit,

@@ -27,7 +27,8 @@ from xrarchive.archive.manifest import (
 from xrarchive.archive.reader import read_table
 from xrarchive.archive.readme import schema_of
 from xrarchive.archive.schema import CONFIGS, DATA, shard_name, write_shard
-from xrarchive.archive.writer import WORK, bytes_per_image, commit, find_strangers, record_file, settle
+from xrarchive.archive.shards import WORK, bytes_per_image, commit, record_file, settle
+from xrarchive.archive.writer import find_strangers
 from xrarchive.errors import InputDataError, PlanChangedError, storage_errors
 from xrarchive.files import atomic_path, locked, read_json, write_json
 

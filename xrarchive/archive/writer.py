@@ -1,4 +1,4 @@
-"""Units to a finished archive. Units arrive in any order and survive crashes; shards and manifest follow from them.
+"""Units to a finished archive: claimed by one plan, made in any order, kept through crashes, joined by `shards`.
 
 .work/plan.json            the plan these units belong to, and the versions of the packages that make them
 .work/data-00003.parquet, .work/provenance-00003.parquet, .work/unit-00003.json (last): one finished unit
@@ -8,53 +8,33 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from xrarchive.archive.content import read_content, read_shard
+from xrarchive.archive.content import read_shard
 from xrarchive.archive.manifest import (
     FIRST_VERSION,
     MANIFEST_NAME,
-    REPORT_NAME,
-    VALIDATION_NAME,
     BuildRecord,
     Change,
-    FileRecord,
     Manifest,
     WeightsRecord,
-    index_of,
-    is_shard,
     read_manifest,
     require_current,
-    write_manifest,
 )
-from xrarchive.archive.reader import find_surplus
-from xrarchive.archive.readme import restore_head, schema_of, write_readme
-from xrarchive.archive.schema import (
-    BYTES_PER_PIXEL,
-    CONFIGS,
-    SHARD_BYTES,
-    SHARD_ROWS,
-    capped,
-    shard_name,
-    to_tables,
-    write_shard,
-)
-from xrarchive.archive.splits import rows_of_split
-from xrarchive.archive.sums import sums_problems, write_sums
+from xrarchive.archive.plans import comparable, plan_changed, plan_of
+from xrarchive.archive.schema import to_tables, write_shard
+from xrarchive.archive.shards import WORK, claimed_plan, commit, drop_work, has_unfinished, settle, write_shards
 from xrarchive.errors import InputDataError, LockedError, PlanChangedError, ShortfallError, StorageError
-from xrarchive.files import dump_json, is_locked, leased, read_json, sha256_bytes, sha256_file, write_json
+from xrarchive.files import is_locked, leased, read_json, write_json
 from xrarchive.plan import Plan, plan_top_up
 from xrarchive.records import ImageRequest, SyntheticImage, Tally
 
-WORK = ".work"
 # How long a process of a torchrun waits for the others: a unit at 1024 px takes minutes.
 AWAIT_S = 1800.0
 _AWAIT_STEP_S = 0.2
@@ -84,7 +64,7 @@ def claim_folder(
             settle(folder, manifest)  # we may have been killed after the manifest was written
             return manifest
         if not extending:
-            raise _changed(folder, "a finished archive", _plan_of(manifest.builds[0]), _comparable(wanted))
+            raise plan_changed(folder, "a finished archive", plan_of(manifest.builds[0]), comparable(wanted))
         if not has_unfinished(folder, manifest):
             drop_work(folder)
         if plan.first_unit != manifest.units(plan.seed):
@@ -94,7 +74,7 @@ def claim_folder(
     if claim.exists():
         begun = read_json(claim, what="plan", fix=f"Remove {claim.parent}.")
         if begun != wanted:
-            raise _changed(folder, "an unfinished archive", _comparable(begun), _comparable(wanted))
+            raise plan_changed(folder, "an unfinished archive", comparable(begun), comparable(wanted))
         return None
     if not extending and (strangers := find_strangers(folder)):
         raise InputDataError(
@@ -114,61 +94,6 @@ def find_strangers(folder: Path) -> list[str]:
         for path in folder.iterdir()
         if not path.name.startswith(".") and (path.is_file() or any(path.iterdir()))
     )
-
-
-def has_unfinished(folder: Path, manifest: Manifest) -> bool:
-    """Whether units wait that no build of the manifest has joined."""
-    claim = folder / WORK / "plan.json"
-    return claim.exists() and _claimed(claim) not in {build.plan_sha256 for build in manifest.builds}
-
-
-def drop_work(folder: Path) -> None:
-    """Remove all units. The claim goes first: stopped in between, what is left counts for nothing."""
-    (folder / WORK / "plan.json").unlink(missing_ok=True)
-    if (folder / WORK).exists():
-        shutil.rmtree(folder / WORK)
-
-
-def settle(folder: Path, manifest: Manifest) -> None:
-    """Bring a folder back to what its manifest says, after changes that were stopped or refused halfway.
-
-    README comes first, so that it never names a shard that is gone. Units already joined and a validation that lists
-    withdrawn images go too: they would keep what was withdrawn.
-    """
-    restore_head(folder, manifest)
-    for path in surplus_shards(folder, manifest):
-        path.unlink()
-    if not has_unfinished(folder, manifest):
-        drop_work(folder)
-    validation = folder / VALIDATION_NAME
-    if validation.is_file() and manifest.withdrawn:
-        text = validation.read_text(encoding="utf-8", errors="replace")
-        if any(dump_json(item.image_id).decode().strip() in text for item in manifest.withdrawn):
-            validation.unlink()
-    if not speaks_of(validation, manifest):  # the report shows images
-        (folder / REPORT_NAME).unlink(missing_ok=True)
-    _restore_sums(folder, manifest)
-
-
-def speaks_of(validation: Path, manifest: Manifest) -> bool:
-    """Whether a validation.json is there and names this manifest."""
-    return validation.is_file() and manifest.sha256.encode() in validation.read_bytes()
-
-
-def restore_texts(folder: Path, manifest: Manifest) -> None:
-    """Make README's head and SHA256SUMS what the manifest demands, where they are not."""
-    restore_head(folder, manifest)
-    _restore_sums(folder, manifest)
-
-
-def _restore_sums(folder: Path, manifest: Manifest) -> None:
-    if sums_problems(folder, manifest):
-        write_sums(folder, manifest)
-
-
-def surplus_shards(folder: Path, manifest: Manifest) -> list[Path]:
-    """Files named as shards are that the manifest does not name."""
-    return [path for path in find_surplus(folder, manifest) if is_shard(path.relative_to(folder).as_posix())]
 
 
 def await_claim(folder: Path, plan: Plan, *, timeout_s: float = AWAIT_S) -> Manifest | None:
@@ -340,65 +265,8 @@ def _refuse_empty(folder: Path, tallies: Sequence[Tally], *, extended: bool) -> 
     )
 
 
-def write_shards(
-    folder: Path, manifest: Manifest, tables: Callable[[str], Iterable[pa.Table]], *, change: int = 0
-) -> dict[str, FileRecord]:
-    """Write rows into new shards, numbered after those of the manifest.
-
-    Args:
-        folder: Of the archive.
-        manifest: What is there, with the splits the rows are dealt to.
-        tables: Gives the new rows of a config, in order; called once for each config and split.
-        change: Number of the change that moves rows to new shards; 0 = the rows are new.
-    """
-    files: dict[str, FileRecord] = {}
-    image_bytes = bytes_per_image(manifest)
-    most = capped(SHARD_ROWS, SHARD_BYTES, image_bytes)
-    for config in CONFIGS:
-        schema = schema_of(config, manifest).arrow_schema
-        for split in manifest.splits:
-            first = max((index_of(name) + 1 for name in manifest.shards(config, split)), default=0)
-            own = (rows_of_split(table, split, manifest.splits) for table in tables(config))
-            for index, parts in enumerate(_cut(own, most), first):
-                name = shard_name(config, index, split=split, change=change)
-                write_shard(folder / name, parts, schema, image_bytes=image_bytes)
-                files[name] = record_file(folder / name)
-                parts.clear()  # before the next shard is read: one in memory at a time
-    return files
-
-
-def bytes_per_image(manifest: Manifest) -> int:
-    """Bytes of the pixels of one image, before compression: what decides the size of shards and row groups."""
-    return manifest.size_px**2 * BYTES_PER_PIXEL[manifest.mode]
-
-
-def record_file(path: Path) -> FileRecord:
-    """Hash, size and rows of a shard on disk."""
-    return FileRecord(sha256_file(path), path.stat().st_size, pq.read_metadata(path).num_rows)
-
-
-def commit(folder: Path, manifest: Manifest) -> Manifest:
-    """Make an archive what its new shards say: count and hash the rows, write README, SHA256SUMS, then the manifest.
-
-    From then on the change holds; shards and units that no longer belong to the archive go last.
-    """
-    content_sha256, counts = read_content(folder, manifest)
-    manifest = dataclasses.replace(manifest, rows=counts.total(), counts=dict(counts), content_sha256=content_sha256)
-    write_readme(folder, manifest)
-    write_sums(folder, manifest)
-    write_manifest(folder, manifest)
-    settle(folder, manifest)
-    return manifest
-
-
 def _is_claim(path: Path, plan: Plan) -> bool:
-    return path.exists() and _claimed(path) == plan.sha256
-
-
-def _claimed(path: Path) -> str:
-    """The sha256 of the plan in a claim."""
-    claim = read_json(path, what="plan", fix=f"Remove {path.parent}.")
-    return sha256_bytes(dump_json({name: value for name, value in claim.items() if name != "versions"}))
+    return path.exists() and claimed_plan(path) == plan.sha256
 
 
 def _is_finished(folder: Path, plan: Plan) -> bool:
@@ -422,23 +290,6 @@ def _read_unit(folder: Path, config: str, number: int) -> pa.Table:
     return read_shard(
         _unit_table(folder, config, number), fix=f"Remove {folder / WORK} and run the same command again."
     )
-
-
-def _cut(tables: Iterable[pa.Table], most: int) -> Iterator[list[pa.Table]]:
-    """Tables of each shard: rows in order, cut every `most` rows."""
-    waiting: list[pa.Table] = []
-    rows = 0
-    for part in tables:
-        table = part
-        while rows + table.num_rows >= most:
-            taken = most - rows
-            yield [*waiting, table.slice(0, taken)]
-            table, waiting, rows = table.slice(taken), [], 0
-        if table.num_rows:
-            waiting.append(table)
-            rows += table.num_rows
-    if rows:
-        yield waiting
 
 
 def _with_ways(tally: Tally, images: Sequence[SyntheticImage]) -> dict[str, Any]:
@@ -489,41 +340,3 @@ def _unit_record(folder: Path, index: int) -> Path:
 
 def _plain(value: Mapping[str, Any]) -> Any:
     return json.loads(json.dumps(value))
-
-
-def _plan_of(build: BuildRecord) -> dict[str, object]:
-    return {
-        "requests": _in_words((tally.findings, tally.absent, tally.asked) for tally in build.tallies),
-        "seed": build.seed,
-        **{role: record.sha256[:12] for role, record in build.weights.items()},
-        **build.settings,
-    }
-
-
-def _comparable(plan: Mapping[str, Any]) -> dict[str, object]:
-    return {
-        "requests": _in_words((item["findings"], item["absent"], item["count"]) for item in plan["requests"]),
-        "seed": plan["seed"],
-        **{role: sha256[:12] for role, sha256 in plan["weights"].items()},
-        **plan["search"],
-        **plan.get("versions", {}),
-    }
-
-
-def _in_words(requests: Iterable[tuple[Sequence[str], Sequence[str], int]]) -> str:
-    """The order counts too: it decides the order of the rows."""
-    return ", ".join(
-        f"{count} {'|'.join(findings)}" + (f" without {'|'.join(absent)}" if absent else "")
-        for findings, absent, count in requests
-    )
-
-
-def _changed(folder: Path, what: str, before: Mapping[str, object], after: Mapping[str, object]) -> PlanChangedError:
-    changes = [
-        f"{key}: {before[key]} there, {after[key]} now" for key in after if key in before and before[key] != after[key]
-    ]
-    return PlanChangedError(
-        f"{folder} holds {what} of another plan: {'; '.join(changes) or 'of another version of xrarchive'}.",
-        fix="Give the same arguments to continue it, or another --out for a new archive.",
-        path=folder,
-    )
