@@ -66,7 +66,6 @@ class LatentSearch:
         travel_deg: float64 [M], angle between draw and end.
         starts: int64 [N], draws tried for each box.
         gap: float32 [N], the fewest logits that were missing; 0 where reached.
-        draws: How many latents were drawn in all.
     """
 
     reached: npt.NDArray[np.bool_]
@@ -80,7 +79,6 @@ class LatentSearch:
     travel_deg: npt.NDArray[np.float64]
     starts: npt.NDArray[np.int64]
     gap: Floats
-    draws: int
 
 
 @dataclass(frozen=True)
@@ -310,7 +308,6 @@ class _Search:
             travel_deg=travel_deg(self.pool.latents[draws], latents).numpy(),
             starts=self.starts,
             gap=self.gap,
-            draws=len(self.pool.taken),
         )
 
     def _take(self, numbers: npt.NDArray[np.int64]) -> int:
