@@ -136,6 +136,15 @@ def test_other_weights_are_refused(archive, weights):
     assert archive_bytes(archive) == {name: data for name, data in before.items() if name != MANIFEST_NAME}
 
 
+def test_a_share_is_made_by_one_process(archive, weights, tmp_path):
+    with pytest.raises(ValueError, match="got 2 workers"):
+        pipeline.extend(archive, per_class=PER_CLASS + 1, units=(1, 2), workers=2, **weights)
+    with pytest.raises(ValueError, match="got 2 workers"):
+        build_tiny(tmp_path / "new", weights, units=(1, 2), workers=2)
+    with pytest.raises(ValueError, match="1 <= i <= n"):
+        pipeline.extend(archive, per_class=PER_CLASS + 1, units=(3, 2), **weights)
+
+
 def test_shares_help_one_another_and_whoever_ends_last_joins(archive, weights, tmp_path):
     grown = {"per_class": PER_CLASS + 2, "workers": 1, **weights}
     straight, shared = (shutil.copytree(archive, tmp_path / name) for name in ("straight", "shared"))

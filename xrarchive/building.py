@@ -114,13 +114,13 @@ def build(
         judge: As `generator`.
         seed: Of every start latent.
         search: Limits of the latent search; None = the defaults, with natural bars for `like_real`.
-        workers: Processes; None = one for each processor.
+        workers: Processes; None = one for each processor, or one for a share of the units.
         units: (i, n) = make the i-th of n shares of the units, then help the others, and join them if all are done; for
             job arrays, where the n commands differ in `i` alone.
         on_status: Told how many images are done.
 
     Raises:
-        ValueError: If `per_class`, `like_real`, `boost` or `units` is out of range.
+        ValueError: If `per_class`, `like_real`, `boost` or `units` is out of range, or `units` meets more `workers`.
         InputDataError: If weights do not fit one another or the search, or something is asked that the guide cannot
             call.
         ShortfallError: If not one image could be reached.
@@ -132,8 +132,7 @@ def build(
 
     if per_class is not None and per_class < 1:
         raise ValueError(f"per_class must be at least 1, got {per_class}")
-    if units is not None and not 1 <= units[0] <= units[1]:
-        raise ValueError(f"units must be (i, n) with 1 <= i <= n, got {units}")
+    _require_share(units, workers)
     paths = _paths(generator, guide, judge)
     studio = open_studio(*paths)
     offerings = list_offerings(studio.guide.meta, studio.judge.meta)
@@ -190,7 +189,8 @@ def extend(
         The archive as it is now, with the tallies of what was added; none if there was enough of everything.
 
     Raises:
-        ValueError: If neither or both of `per_class` and `requests` are given, or `per_class` is less than 1.
+        ValueError: If neither or both of `per_class` and `requests` are given, `per_class` or `units` is out of range,
+            or `units` meets more `workers`.
         InputDataError: If there is no archive, it is of format 1, or the weights are not those of the build.
         ShortfallError: If not one image could be reached.
         PlanChangedError: If another extension was begun and not finished.
@@ -200,6 +200,7 @@ def extend(
 
     if (per_class is None) == (requests is None) or (per_class is not None and per_class < 1):
         raise ValueError(f"give per_class of at least 1, or requests; got {per_class} and {requests}")
+    _require_share(units, workers)
     manifest = read_manifest(out)
     require_current(out, manifest)
     paths = _paths(generator, guide, judge)
@@ -223,6 +224,15 @@ def extend(
     if made is None:
         return BuildReport(out, "", 0, {}, (), {}, unfinished=True)
     return BuildReport(out, made.sha256, made.rows, made.counts, made.builds[-1].tallies, {})
+
+
+def _require_share(units: tuple[int, int] | None, workers: int | None) -> None:
+    if units is None:
+        return
+    if not 1 <= units[0] <= units[1]:
+        raise ValueError(f"units must be (i, n) with 1 <= i <= n, got {units}")
+    if workers not in (None, 1):
+        raise ValueError(f"a share of the units is made by one process, got {workers} workers")
 
 
 def weights_path(role: str, given: Path | None) -> Path:

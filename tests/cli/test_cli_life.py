@@ -1,5 +1,6 @@
 """The commands of an archive's life on a real one: exit codes, words, JSON."""
 
+import dataclasses
 import json
 import shutil
 import sys
@@ -9,11 +10,13 @@ import click.testing
 import pytest
 
 import xrarchive.pipeline
+from xrarchive.archive.reader import read_table
 from xrarchive.cli.main import main
 from xrarchive.files import locked
 
 sys.path.append(str(Path(__file__).parents[1] / "archive"))
-from made_archive import make_archive, make_plan
+import made_archive
+from made_archive import make_archive, make_image, make_plan
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +75,36 @@ def test_withdraw_refuses(archive, call, words, code, message):
     told = call("withdraw", archive, *words)
     assert told.exit_code == code
     assert message in told.output
+
+
+def test_ids_with_commas_come_from_a_file_and_ids_add_up(folder, call, monkeypatch):
+    def with_commas(plan, planned):
+        image = make_image(plan, planned)
+        return dataclasses.replace(image, image_id=image.image_id.replace("-Mass-", ", Mass, "))
+
+    monkeypatch.setattr(made_archive, "make_image", with_commas)
+    archive = make_archive(folder / "odd")
+    present = sorted(read_table(archive, ["image_id"])["image_id"].to_pylist())
+    odd, plain = ([name for name in present if ("," in name) == holds][:2] for holds in (True, False))
+    (folder / "ids.txt").write_text(f"{odd[0]}\r\n\n{odd[1]}", newline="")
+    words = ("--ids", f"@{folder / 'ids.txt'}", "--ids", plain[0], "--ids", plain[1])
+    told = call("withdraw", archive, *words, "--reason", "x", "--json")
+    assert told.exit_code == 0, told.output
+    assert json.loads(told.stdout)["removed"] == sorted([*odd, *plain])
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\n\n", b"\xff"])
+def test_a_file_of_ids_that_says_nothing_is_refused(archive, folder, call, content):
+    if content is not None:
+        (folder / "ids.txt").write_bytes(content)
+    told = call("withdraw", archive, "--ids", f"@{folder / 'ids.txt'}", "--reason", "x")
+    assert (told.exit_code, "ids.txt" in told.output) == (2, True)
+
+
+def test_a_share_with_workers_is_refused(archive, call):
+    for command in (("build",), ("extend", archive, "--per-class", 9)):
+        told = call(*command, "--units", "1/2", "--workers", "2")
+        assert (told.exit_code, "one process" in told.output) == (2, True)
 
 
 def test_split(archive, call):

@@ -9,7 +9,17 @@ from typing import Any
 
 import click
 
-from xrarchive.cli.options import FILE, FOLDER, example, json_option, names, set_option, units_option, weights_options
+from xrarchive.cli.options import (
+    FILE,
+    FOLDER,
+    example,
+    json_option,
+    names,
+    require_one_process,
+    set_option,
+    units_option,
+    weights_options,
+)
 from xrarchive.cli.output import Result, emit, say, table
 from xrarchive.cli.progress import progress
 from xrarchive.errors import EXIT_OK, EXIT_SHORTFALL
@@ -65,6 +75,7 @@ def build(
     """
     from xrarchive import pipeline
 
+    require_one_process(units, workers)
     project = load_project(Path())
     limits = {name: flags.pop(name) for name in ("strictness", "match", "judge_filter")}
     given = dict(assignments) | {name: value for name, value in limits.items() if value is not None}

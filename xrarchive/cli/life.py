@@ -8,7 +8,16 @@ from pathlib import Path
 
 import click
 
-from xrarchive.cli.options import FILE, FOLDER, example, json_option, names, units_option, weights_options
+from xrarchive.cli.options import (
+    FILE,
+    FOLDER,
+    example,
+    ids,
+    json_option,
+    require_one_process,
+    units_option,
+    weights_options,
+)
 from xrarchive.cli.output import Result, emit, say, table
 from xrarchive.cli.progress import progress
 from xrarchive.errors import EXIT_OK, EXIT_SHORTFALL
@@ -63,6 +72,7 @@ def extend(
 
     if (per_class is None) == (requests is None):
         raise click.UsageError("Give --per-class or --requests.")
+    require_one_process(units, workers)
     with progress("extend") as on_status:
         report = pipeline.extend(
             _folder(archive),
@@ -97,7 +107,14 @@ def _show_extended(result: Result) -> None:
     )
 )
 @_ARCHIVE
-@click.option("--ids", metavar="A,B,…", type=names, help="Images to withdraw.")
+@click.option(
+    "--ids",
+    "named",
+    metavar="A,B,…|@FILE",
+    type=ids,
+    multiple=True,
+    help="Images to withdraw; a file holds one id a line. May be given again.",
+)
 @click.option("--where", metavar="EXPR", help="Withdraw all that fit, as in pandas.DataFrame.query.")
 @click.option("--reason", metavar="TEXT", required=True, help="Why; kept in the manifest.")
 @click.option("--date", metavar="YYYY-MM-DD", type=click.DateTime(["%Y-%m-%d"]), help="[default: today, UTC]")
@@ -105,7 +122,7 @@ def _show_extended(result: Result) -> None:
 def withdraw(
     as_json: bool,
     archive: Path | None,
-    ids: tuple[str, ...] | None,
+    named: tuple[tuple[str, ...], ...],
     where: str | None,
     reason: str,
     date: datetime.datetime | None,
@@ -116,14 +133,15 @@ def withdraw(
     """
     from xrarchive import pipeline
 
-    if not (ids or where):
+    if not (named or where):
         raise click.UsageError("Give --ids or --where.")
     if not reason.strip():
         raise click.UsageError("--reason is empty.")
     if any("\ud800" <= character <= "\udfff" for character in reason):
         raise click.UsageError("--reason holds bytes that are no UTF-8.")
     day = (date or datetime.datetime.now(datetime.UTC)).date().isoformat()
-    report = pipeline.withdraw(_folder(archive), ids=ids or (), where=where, reason=reason, date=day)
+    chosen = [image_id for given in named for image_id in given]
+    report = pipeline.withdraw(_folder(archive), ids=chosen, where=where, reason=reason, date=day)
     emit("withdraw", report, _show_withdrawn, as_json=as_json)
 
 

@@ -35,6 +35,21 @@ def validation_parts(text: str) -> tuple[str, ...]:
     return found
 
 
+def ids(text: str) -> tuple[str, ...]:
+    """Option type: ids separated by commas, or ``@FILE`` with one id a line, which may hold commas and blanks."""
+    if not text.startswith("@"):
+        return names(text)
+    path = Path(text[1:])
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as err:
+        raise click.BadParameter(f"{path} cannot be read as UTF-8 text: {err}.") from err
+    found = tuple(line for line in (line.removesuffix("\r") for line in lines) if line)
+    if not found:
+        raise click.BadParameter(f"{path} names no image.")
+    return found
+
+
 def part(text: str) -> tuple[int, int]:
     """Option type: ``i/n``, the i-th of n parts."""
     found = re.fullmatch(r"(\d+)/(\d+)", text)
@@ -80,6 +95,16 @@ def units_option(function: AnyFunction) -> AnyFunction:
     """``--units I/N``, for job arrays."""
     text = "Make the I-th of N shares, then help; whoever ends last joins them."
     return click.option("--units", metavar="I/N", type=part, help=text)(function)
+
+
+def require_one_process(units: tuple[int, int] | None, workers: int | None) -> None:
+    """Refuse more workers for a share, which would be left idle.
+
+    Raises:
+        click.UsageError: If both are given.
+    """
+    if units and workers not in (None, 1):
+        raise click.UsageError("--units is the share of one process: give more shares, not --workers.")
 
 
 def example(*commands: str) -> str:
