@@ -16,7 +16,7 @@ from made_archive import REQUESTS, make_archive, make_plan, shard_bytes, small_s
 
 from xrarchive.archive import shards, writer
 from xrarchive.archive.changing import find_leftovers, remove_leftovers, split, withdraw
-from xrarchive.archive.manifest import MANIFEST_NAME, REPORT_NAME, VALIDATION_NAME, read_manifest
+from xrarchive.archive.manifest import MANIFEST_NAME, REPORT_NAME, VALIDATION_NAME, read_manifest, write_manifest
 from xrarchive.archive.reader import check_archive, read_table
 from xrarchive.archive.readme import write_readme
 from xrarchive.archive.schema import PROVENANCE
@@ -130,6 +130,49 @@ def test_twice_is_no_change_and_the_card_stays(archive):
     report = take_out(archive, GONE)
     assert (report.removed, report.rewritten, report.version) == ((), 0, "2.0.0")
     assert files_below(archive) == before
+
+
+CARD = "# Chests\n\n| manifest | sha256 `{}` |\n\n---\n\nMore."
+
+
+@pytest.mark.parametrize("stop", ["write_sums", "write_manifest"])
+def test_the_card_survives_a_change_that_is_rolled_back(archive, monkeypatch, stop):
+    manifest = read_manifest(archive)
+    write_readme(archive, manifest, CARD.format(manifest.sha256))
+    write_sums(archive, manifest)
+    before = files_below(archive)
+
+    def refuse(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shards, stop, refuse)
+        with pytest.raises(KeyboardInterrupt):
+            take_out(archive, GONE)
+    assert CARD.format(manifest.sha256) in (archive / "README.md").read_text()
+    remove_leftovers(archive)
+    assert files_below(archive) == before
+
+
+def test_the_card_goes_with_a_change_that_holds(archive, monkeypatch):
+    straight = shutil.copytree(archive, archive.with_name("straight"))
+    for folder in (archive, straight):
+        manifest = read_manifest(folder)
+        write_readme(folder, manifest, CARD.format(manifest.sha256))
+    take_out(straight, GONE)
+    assert "Chests" not in (straight / "README.md").read_text()
+
+    def stopped(folder, manifest):
+        write_manifest(folder, manifest)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shards, "write_manifest", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            take_out(archive, GONE)
+    assert "Chests" in (archive / "README.md").read_text()
+    take_out(archive, GONE)
+    assert files_below(archive) == files_below(straight)
 
 
 def test_versions_of_a_life(archive):

@@ -1,6 +1,7 @@
 """Every kind of problem, row by row, and flipped bytes anywhere."""
 
 import dataclasses
+import json
 import random
 import shutil
 from pathlib import Path
@@ -303,6 +304,17 @@ def test_a_flipped_bit_never_ends_a_quick_check_in_a_traceback(archive):
             seen += bool(found)
             flip(archive / name, position)
     assert seen > 20
+
+
+@pytest.mark.parametrize("mode", ["I;16", "RGB", None])
+def test_a_shard_that_tells_datasets_another_mode_is_found(archive, mode):
+    table = pq.read_table(archive / FIRST)
+    told = json.loads(table.schema.metadata[b"huggingface"])
+    told["info"]["features"]["image"] = {"_type": "Image", **({"mode": mode} if mode else {})}
+    replace_shard(archive, FIRST, table.replace_schema_metadata({"huggingface": json.dumps(told)}))
+    (problem,) = check_archive(archive, read_data=True).problems
+    assert (problem.id, problem.path) == ("wrong-schema", FIRST)
+    assert f"of mode {mode}, the manifest L" in problem.message
 
 
 def test_ids_that_share_a_hash_are_not_one_id(archive, monkeypatch):

@@ -81,7 +81,7 @@ def test_an_archive_in_another_mode_than_it_says_is_found(tmp_path):
     folder = tmp_path / "archive"
     archive_of(folder, "I;16")
     shards.commit(folder, dataclasses.replace(read_manifest(folder), mode="RGB"))
-    assert {problem.id for problem in check_archive(folder, decode=True).problems} == {"bad-image"}
+    assert {problem.id for problem in check_archive(folder).problems} == {"wrong-schema"}
 
 
 # Sizes

@@ -46,7 +46,8 @@ What a crash leaves, and what the same command does when it is run again:
     after it                        a finished unit, used
     while shards are written        shards that nothing names: README and manifest are the old ones; written again
     between README and manifest     README and SHA256SUMS of the new state, whose shards are all there, and the old
-                                    manifest: `datasets` reads the new state, `check` finds the difference; redone
-    after the manifest              the change holds; shards that left the archive, or `.work/`, are still there;
-                                    removed, by the same command or by `gc`
+                                    manifest: `datasets` reads the new state, `check` finds the difference; redone.
+                                    The card is still there, and stays if the change is dropped instead
+    after the manifest              the change holds; shards that left the archive, the card of the state before or
+                                    `.work/` are still there; removed, by the same command or by `gc`
 """

@@ -7,6 +7,7 @@ images can be made again from weights and latents is for `xrarchive.regenerating
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -172,6 +173,10 @@ def _shard_problem(folder: Path, name: str, manifest: Manifest, *, hashed: bool,
         with pq.ParquetFile(path, page_checksum_verification=True) as parquet:
             if not parquet.schema_arrow.equals(expected):
                 return Problem("wrong-schema", name, "has other columns or types than the archive's features")
+            if name.startswith(f"{DATA}/") and (mode := _mode_said(parquet.schema_arrow)) != manifest.mode:
+                return Problem(
+                    "wrong-schema", name, f"says its images are of mode {mode}, the manifest {manifest.mode}"
+                )
             rows = parquet.metadata.num_rows
             if rows != record.rows:
                 return Problem("wrong-rows", name, f"has {rows} rows, the manifest says {record.rows}")
@@ -180,6 +185,15 @@ def _shard_problem(folder: Path, name: str, manifest: Manifest, *, hashed: bool,
     except UNREADABLE as err:
         return Problem("unreadable", name, f"is not readable Parquet: {err}")
     return None
+
+
+def _mode_said(schema: pa.Schema) -> str | None:
+    """The mode of the images as `datasets` reads it from a shard."""
+    try:
+        mode = json.loads(schema.metadata[b"huggingface"])["info"]["features"]["image"]["mode"]
+    except (KeyError, TypeError, ValueError):
+        return None
+    return str(mode)
 
 
 def _image_problem(parquet: pq.ParquetFile, name: str, manifest: Manifest) -> Problem | None:

@@ -6,6 +6,7 @@ out because they make `load_dataset(filters=...)` refuse (tried with datasets 5.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from xrarchive.terms import licence_of
 _FENCE = "---\n"
 # The same safe loader in C where PyYAML was built with it: ten times faster, and most of the check of a small archive.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# How a card names the manifest it was written for; see cards/dataset.md.
+_CARD_OF = re.compile(r"^\| manifest \| sha256 `([0-9a-f]{64})` \|$", re.MULTILINE)
 NO_CARD = "This archive has no card yet: run `xrarchive card` after `xrarchive validate`."
 
 
@@ -51,13 +54,20 @@ def write_readme(folder: Path, manifest: Manifest, text: str = NO_CARD) -> None:
     write_bytes(folder / README_NAME, f"{_FENCE}{head}{_FENCE}\n{text.strip()}\n".encode())
 
 
-def restore_head(folder: Path, manifest: Manifest) -> None:
-    """Make README's head what the manifest demands, where it is not; the text below stays."""
-    if not yaml_problems(folder, manifest):
-        return
+def read_text(folder: Path) -> str:
+    """What stands below README's head: the card, or that there is none."""
     path = folder / README_NAME
     parts = path.read_text(encoding="utf-8", errors="replace").split(_FENCE, 2) if path.is_file() else []
-    write_readme(folder, manifest, parts[2] if len(parts) == 3 and not parts[0] else NO_CARD)
+    return parts[2].strip() if len(parts) == 3 and not parts[0] else NO_CARD
+
+
+def restore_head(folder: Path, manifest: Manifest) -> None:
+    """Make README's head what the manifest demands, where it is not; the text below stays unless another state's."""
+    text = read_text(folder)
+    named = _CARD_OF.search(text)
+    kept = NO_CARD if named and named[1] != manifest.sha256 else text
+    if kept != text or yaml_problems(folder, manifest):
+        write_readme(folder, manifest, kept)
 
 
 def read_head(folder: Path) -> Mapping[str, Any] | None:

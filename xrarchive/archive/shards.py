@@ -25,7 +25,7 @@ from xrarchive.archive.manifest import (
     write_manifest,
 )
 from xrarchive.archive.reader import find_surplus
-from xrarchive.archive.readme import restore_head, schema_of, write_readme
+from xrarchive.archive.readme import NO_CARD, read_text, restore_head, schema_of, write_readme
 from xrarchive.archive.schema import (
     BYTES_PER_PIXEL,
     CONFIGS,
@@ -99,13 +99,16 @@ def record_file(path: Path) -> FileRecord:
 def commit(folder: Path, manifest: Manifest) -> Manifest:
     """Make an archive what its new shards say: count and hash the rows, write README, SHA256SUMS, then the manifest.
 
-    From then on the change holds; shards and units that no longer belong to the archive go last.
+    From then on the change holds; the card, shards and units that no longer belong to the archive go last.
     """
     content_sha256, counts = read_content(folder, manifest)
     manifest = dataclasses.replace(manifest, rows=counts.total(), counts=dict(counts), content_sha256=content_sha256)
-    write_readme(folder, manifest)
+    text = read_text(folder)
+    write_readme(folder, manifest, text)
     write_sums(folder, manifest)
     write_manifest(folder, manifest)
+    if text != NO_CARD:
+        write_readme(folder, manifest)
     settle(folder, manifest)
     return manifest
 
@@ -113,8 +116,8 @@ def commit(folder: Path, manifest: Manifest) -> Manifest:
 def settle(folder: Path, manifest: Manifest) -> None:
     """Bring a folder back to what its manifest says, after changes that were stopped or refused halfway.
 
-    README comes first, so that it never names a shard that is gone. Units already joined and a validation that lists
-    withdrawn images go too: they would keep what was withdrawn.
+    README comes first, so that it never names a shard that is gone; a card of another state leaves it. Units already
+    joined and a validation that lists withdrawn images go too: they would keep what was withdrawn.
     """
     restore_head(folder, manifest)
     for path in surplus_shards(folder, manifest):
