@@ -34,6 +34,8 @@ NIH_FINDINGS = (
 )
 NIH_VOCABULARY = (NO_FINDING, *NIH_FINDINGS)
 
+DECLARE_FIX = "Correct the name, or declare it with --findings when the radiographs are ingested."
+
 # Each finding is a column of the archive beside these.
 _COLUMNS = ("image", "image_id", "label", "findings", "soft_label", "synthetic", "pixels_sha256")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9 _-]{0,62}")
@@ -69,11 +71,12 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return by_lower[hits[0]] if hits else None
 
 
-def require_known(names: Iterable[str], vocabulary: Sequence[str], *, where: str) -> None:
+def require_known(names: Iterable[str], vocabulary: Sequence[str], *, where: str, fix: str = DECLARE_FIX) -> None:
     """Refuse names outside `vocabulary`.
 
     Raises:
-        InputDataError: Naming the first unknown finding, where it stood and the nearest declared one.
+        InputDataError: Naming the first unknown finding, where it stood and the nearest declared one; `fix` says what
+            to do.
     """
     for name in names:
         if name not in vocabulary:
@@ -81,5 +84,5 @@ def require_known(names: Iterable[str], vocabulary: Sequence[str], *, where: str
             hint = f" The nearest declared one is {near!r}." if near else ""
             raise InputDataError(
                 f"{where}: the finding {name!r} was not declared.{hint} Declared: {', '.join(vocabulary)}.",
-                fix="Correct the name, or declare it with --findings when the radiographs are ingested.",
+                fix=fix,
             )

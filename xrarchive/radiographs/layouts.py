@@ -14,17 +14,22 @@ folder.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 from xrarchive.errors import InputDataError
 from xrarchive.files import sha256_bytes
-from xrarchive.findings import NO_FINDING, nearest, require_known
+from xrarchive.radiographs.csv_table import (
+    LabelTable,
+    decode_text,
+    inside,
+    parse_labels,
+    read_table,
+    reading,
+    require_distinct,
+)
 from xrarchive.radiographs.split import OWN_PATIENT, assign_split, carve_validation, parse_split, require_whole_patients
 
 LABELS_NAME = "labels.csv"
@@ -90,19 +95,6 @@ class Listing:
     terms: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _Table:
-    """A CSV file: column name -> cell for each record, with the line it ends on."""
-
-    path: Path
-    sha256: str
-    columns: tuple[str, ...]
-    records: tuple[tuple[int, dict[str, str]], ...]
-
-    def where(self, line: int) -> str:
-        return f"{self.path}:{line}"
-
-
 def read_listing(source: Path, vocabulary: Sequence[str]) -> Listing:
     """Recognise the layout of `source` and read its table.
 
@@ -110,7 +102,7 @@ def read_listing(source: Path, vocabulary: Sequence[str]) -> Listing:
         InputDataError: If the folder is missing, empty or of no known layout; if a table lacks a column, lists an image
             twice, leaves the folder or names an undeclared finding or split; if a patient is in two splits.
     """
-    with _reading(source):
+    with reading(source):
         found = "a folder" if source.is_dir() else "a file" if source.exists() else "nothing"
     if found != "a folder":
         raise InputDataError(
@@ -118,24 +110,10 @@ def read_listing(source: Path, vocabulary: Sequence[str]) -> Listing:
             fix=f"Give the folder that holds {LABELS_NAME}, or NIH ChestX-ray14 as downloaded.",
             path=source,
         )
-    with _reading(source):
+    with reading(source):
         listing = _recognise(source)(vocabulary)
     require_whole_patients((row.patient, row.split, row.image) for row in listing.rows)
     return listing
-
-
-@contextmanager
-def _reading(source: Path) -> Iterator[None]:
-    """Turn the operating system's refusals to read below `source` into `InputDataError`."""
-    try:
-        yield
-    except OSError as err:
-        where = err.filename or source
-        raise InputDataError(
-            f"Cannot read {where}: {(err.strerror or str(err)).lower()}.",
-            fix="Check that the folder and its tables are there and readable.",
-            path=where,
-        ) from err
 
 
 def _recognise(source: Path) -> Callable[[Sequence[str]], Listing]:
@@ -155,12 +133,12 @@ def _recognise(source: Path) -> Callable[[Sequence[str]], Listing]:
 
 
 def _read_labels_layout(source: Path, vocabulary: Sequence[str]) -> Listing:
-    table = _read_table(source / LABELS_NAME, _REQUIRED, exact=True)
+    table = read_table(source / LABELS_NAME, _REQUIRED, exact=True)
     split_known = "split" in table.columns
     rows = []
     for line, cells in table.records:
         where = table.where(line)
-        image = _inside(cells["image"], where=where)
+        image = inside(cells["image"], where=where)
         patient = cells.get("patient_id", "") or f"{OWN_PATIENT}{image}"
         rows.append(
             Row(
@@ -168,7 +146,7 @@ def _read_labels_layout(source: Path, vocabulary: Sequence[str]) -> Listing:
                 path=source / image,
                 patient=patient,
                 split=parse_split(cells["split"], where=where) if split_known else assign_split(patient),
-                labels=_parse_labels(cells["labels"], vocabulary, where=where),
+                labels=parse_labels(cells["labels"], vocabulary, where=where),
                 view=cells.get("view", "").upper(),
                 age=_parse_age(cells.get("age", "")),
                 sex=_parse_sex(cells.get("sex", "")),
@@ -176,18 +154,18 @@ def _read_labels_layout(source: Path, vocabulary: Sequence[str]) -> Listing:
             )
         )
     ignored = tuple(name for name in table.columns if name not in (*_REQUIRED, *_OPTIONAL))
-    return Listing(LABELS_NAME, _require_distinct(rows, table), ignored, {LABELS_NAME: table.sha256}, ())
+    return Listing(LABELS_NAME, _distinct(rows, table), ignored, {LABELS_NAME: table.sha256}, ())
 
 
 def _read_nih_layout(source: Path, path: Path, vocabulary: Sequence[str]) -> Listing:
     # The header holds unquoted commas and the first edition ends every line with one: only the columns read must fit.
-    table = _read_table(path, _NIH_REQUIRED, exact=False)
+    table = read_table(path, _NIH_REQUIRED, exact=False)
     splits, lists = _read_nih_lists(source)
     files = _find_nih_images(source)
     rows = []
     for line, cells in table.records:
         where = table.where(line)
-        name = _inside(cells["Image Index"], where=where)
+        name = inside(cells["Image Index"], where=where)
         patient = cells["Patient ID"] or f"{OWN_PATIENT}{name}"
         image = files.get(name, name)
         rows.append(
@@ -196,7 +174,7 @@ def _read_nih_layout(source: Path, path: Path, vocabulary: Sequence[str]) -> Lis
                 path=source / image,
                 patient=patient,
                 split=_nih_split(name, patient, splits, where=where),
-                labels=_parse_labels(cells["Finding Labels"], vocabulary, where=where),
+                labels=parse_labels(cells["Finding Labels"], vocabulary, where=where),
                 view=cells.get("View Position", "").upper(),
                 age=_parse_age(cells.get("Patient Age", "")),
                 sex=_parse_sex(cells.get("Patient Gender") or cells.get("Patient Sex") or ""),
@@ -205,7 +183,7 @@ def _read_nih_layout(source: Path, path: Path, vocabulary: Sequence[str]) -> Lis
         )
     ignored = tuple(name for name in table.columns if name and name not in (*_NIH_REQUIRED, *_NIH_OPTIONAL))
     tables = {path.name: table.sha256, **lists}
-    return Listing("nih-chestxray14", _require_distinct(rows, table), ignored, tables, ("nih-chestxray14",))
+    return Listing("nih-chestxray14", _distinct(rows, table), ignored, tables, ("nih-chestxray14",))
 
 
 def _read_nih_lists(source: Path) -> tuple[dict[str, str] | None, dict[str, str]]:
@@ -222,7 +200,7 @@ def _read_nih_lists(source: Path) -> tuple[dict[str, str] | None, dict[str, str]
         )
     halves: dict[str, str] = {}
     for half, path in paths.items():
-        names = set(_decode(path, path.read_bytes()).split())
+        names = set(decode_text(path, path.read_bytes()).split())
         if both := names & halves.keys():
             raise InputDataError(
                 f"{min(both)!r} stands in both {_NIH_TRAIN_LIST} and {_NIH_TEST_LIST}.",
@@ -255,111 +233,9 @@ def _find_nih_images(source: Path) -> dict[str, str]:
     return found
 
 
-def _read_table(path: Path, required: Sequence[str], *, exact: bool) -> _Table:
-    """Read a CSV file (UTF-8, BOM and any line end allowed), cells stripped, blank lines dropped.
-
-    Args:
-        path: The file.
-        required: Columns that must be there.
-        exact: Refuse records with more or fewer cells than the header.
-
-    Raises:
-        InputDataError: Naming file and line.
-    """
-    data = path.read_bytes()
-    reader = csv.reader(io.StringIO(_decode(path, data), newline=""), strict=True)
-    try:
-        columns = tuple(cell.strip() for cell in next(reader, []))
-        _require_columns(path, columns, required)
-        records = tuple(_read_records(path, reader, columns, required, exact=exact))
-    except csv.Error as err:
-        raise InputDataError(f"{path}:{reader.line_num}: {err}.", fix="Correct the quoting there.", path=path) from err
-    if not records:
-        raise InputDataError(f"{path} lists no radiograph.", fix="Write one line for each image.", path=path)
-    return _Table(path, sha256_bytes(data), columns, records)
-
-
-def _read_records(
-    path: Path, reader: Iterator[list[str]], columns: Sequence[str], required: Sequence[str], *, exact: bool
-) -> Iterator[tuple[int, dict[str, str]]]:
-    needed = len(columns) if exact else 1 + max(columns.index(name) for name in required)
-    for cells in reader:
-        if not any(cell.strip() for cell in cells):
-            continue
-        line: int = reader.line_num  # type: ignore[attr-defined]
-        if len(cells) < needed or (exact and len(cells) > needed):
-            raise InputDataError(
-                f"{path}:{line}: expected {needed} cells, found {len(cells)}.",
-                fix="Quote cells that hold a comma; findings are joined by '|'.",
-                path=path,
-            )
-        yield line, {name: cell.strip() for name, cell in zip(columns, cells, strict=False)}
-
-
-def _decode(path: Path, data: bytes) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as err:
-        line = data.count(b"\n", 0, err.start) + 1
-        raise InputDataError(
-            f"{path}:{line}: expected UTF-8, found byte 0x{data[err.start]:02x}.",
-            fix=f"Save the file as UTF-8, for example: iconv -f latin1 -t utf8 {path.name}",
-            path=path,
-        ) from err
-
-
-def _require_columns(path: Path, columns: Collection[str], required: Sequence[str]) -> None:
-    missing = [name for name in required if name not in columns]
-    if missing:
-        near = nearest(missing[0], [name for name in columns if name])
-        hint = f" Is {near!r} meant?" if near else ""
-        raise InputDataError(
-            f"{path}:1: the column {missing[0]!r} is missing.{hint} Found: {', '.join(columns) or 'nothing'}.",
-            fix=f"The first line must name the columns {', '.join(required)}.",
-            path=path,
-        )
-    doubled = sorted({name for name in columns if name and list(columns).count(name) > 1})
-    if doubled:
-        raise InputDataError(
-            f"{path}:1: the column {doubled[0]!r} stands there twice.", fix="Remove or rename one of them.", path=path
-        )
-
-
-def _require_distinct(rows: Sequence[Row], table: _Table) -> tuple[Row, ...]:
-    """Refuse an image that is listed twice: its two records may disagree, and it would count double."""
-    seen: dict[str, int] = {}
-    for row, (line, _) in zip(rows, table.records, strict=True):
-        if row.image in seen:
-            raise InputDataError(
-                f"{table.where(line)}: the image {row.image!r} was already listed in line {seen[row.image]}.",
-                fix="Keep one line for each image.",
-                path=table.path,
-            )
-        seen[row.image] = line
+def _distinct(rows: Sequence[Row], table: LabelTable) -> tuple[Row, ...]:
+    require_distinct([row.image for row in rows], table)
     return tuple(rows)
-
-
-def _inside(text: str, *, where: str) -> str:
-    """A path of a table, normalised; refused if blank or if it leaves the folder."""
-    path = PurePosixPath(text)
-    if not path.name or path.is_absolute() or ".." in path.parts or PureWindowsPath(text).drive:
-        raise InputDataError(
-            f"{where}: {text!r} is not a path inside the folder.",
-            fix="Write image paths relative to the folder that holds the table, without '..'.",
-        )
-    return path.as_posix()
-
-
-def _parse_labels(text: str, vocabulary: Sequence[str], *, where: str) -> tuple[str, ...] | None:
-    if not text:
-        return None
-    names = tuple(name.strip() for name in text.split("|"))
-    require_known(names, vocabulary, where=where)
-    if NO_FINDING in names and len(set(names)) > 1:
-        raise InputDataError(
-            f"{where}: {text!r} says {NO_FINDING!r} together with a finding.", fix="Keep what the report says."
-        )
-    return names
 
 
 def _parse_age(text: str) -> int | None:
