@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from xrarchive.pipeline import (
+        audit,
         build,
         check,
         diff,
@@ -37,6 +38,7 @@ __all__ = [  # noqa: RUF022 - pipeline order
     "train_classifier",
     "build",
     "validate",
+    "audit",
     "write_card",
     "publish",
     "load",

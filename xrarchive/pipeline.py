@@ -26,7 +26,7 @@ from xrarchive.files import atomic_path, is_locked, read_json
 from xrarchive.pixels import write_grid
 from xrarchive.radiographs import ingest, open_set
 from xrarchive.records import OnStatus, ignore_status
-from xrarchive.validating import validate
+from xrarchive.validating import audit, report_path, validate
 
 if TYPE_CHECKING:
     from xrarchive.archive.diffing import ArchiveDiff
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BuildReport",
+    "audit",
     "build",
     "check",
     "diff",
@@ -60,6 +61,7 @@ __all__ = [
     "merge",
     "publish",
     "remove_leftovers",
+    "report_path",
     "show",
     "show_weights",
     "split",

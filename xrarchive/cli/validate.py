@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
-from xrarchive.cli.options import FILE, FOLDER, example, json_option, validation_parts, weights_options
+from xrarchive.cli.options import FILE, FOLDER, example, json_option, names, validation_parts, weights_options
 from xrarchive.cli.output import Result, cell, emit, say, table
 from xrarchive.cli.progress import progress
 from xrarchive.errors import EXIT_OK, GateError
@@ -19,9 +20,14 @@ from xrarchive.settings import VALIDATION_PARTS, gate_settings, load_project
     epilog=example(
         "xrarchive validate archive",
         "xrarchive validate archive --radiographs radiographs --referee runs/referee",
+        "xrarchive validate --images theirs --labels theirs/labels.csv --radiographs radiographs",
     )
 )
 @click.argument("archive", metavar="[DIR]", type=FOLDER, required=False)
+@click.option("--images", metavar="DIR", type=FOLDER, help="Audit this folder of labelled images, not an archive.")
+@click.option("--labels", metavar="CSV", type=FILE, help="What its images were asked to show.")
+@click.option("--findings", metavar="NAME,...", type=names, help="What its labels may name.  [default: as the judge]")
+@click.option("--out", metavar="FILE", type=FILE, help="Report of the audit.  [default: ./NAME.validation.json]")
 @click.option(
     "--radiographs",
     metavar="SET",
@@ -45,6 +51,10 @@ from xrarchive.settings import VALIDATION_PARTS, gate_settings, load_project
 def validate(
     as_json: bool,
     archive: Path | None,
+    images: Path | None,
+    labels: Path | None,
+    findings: tuple[str, ...] | None,
+    out: Path | None,
     radiographs: tuple[Path, ...],
     only: tuple[str, ...] | None,
     quick: bool,
@@ -53,44 +63,74 @@ def validate(
     reason: str | None,
     **weights: Path | None,
 ) -> int:
-    """Measure an archive: integrity, fidelity, labels, privacy.
+    """Measure an archive: integrity, fidelity, diversity, labels, utility, privacy.
 
     Weights are those it was built with. Where the judge was asked to filter, only a referee can measure labels. Ends
     with exit code 11 if a gate is closed that must be open before publishing.
+
+    With --images and --labels, measure a folder of synthetic images that any tool made. The CSV names an image in each
+    line (column image or file_name) and its findings: joined by | in a column labels or findings, or as 1 and 0 in
+    columns of their own. Nothing is written into the folder.
     """
     from xrarchive import pipeline
 
+    _require_one_subject(archive, images, labels, {"--findings": findings, "--out": out}, weights["generator"])
     project = load_project(Path())
-    folder = archive or project.build.out
     settings = project.validate
+    given: dict[str, Any] = {
+        "radiographs": radiographs or settings.radiographs,
+        "guide": weights["guide"] or project.build.guide,
+        "judge": weights["judge"] or project.build.judge,
+        "referee": weights["referee"] or settings.referee,
+        "only": only or (),
+        "quick": quick,
+        "gates": gate_settings(project),
+        "waivers": dict.fromkeys(waive, reason or ""),
+        "workers": workers or os.cpu_count() or 1,
+    }
+    folder = archive or project.build.out
     with progress("validate") as on_status:
-        report = pipeline.validate(
-            folder,
-            radiographs=radiographs or settings.radiographs,
-            generator=weights["generator"] or project.build.generator,
-            guide=weights["guide"] or project.build.guide,
-            judge=weights["judge"] or project.build.judge,
-            referee=weights["referee"] or settings.referee,
-            only=only or (),
-            quick=quick,
-            gates=gate_settings(project),
-            waivers=dict.fromkeys(waive, reason or ""),
-            workers=workers or os.cpu_count() or 1,
-            on_status=on_status,
-        )
+        if images is not None and labels is not None:
+            report = pipeline.audit(images, labels, findings=findings, out=out, on_status=on_status, **given)
+        else:
+            generator = weights["generator"] or project.build.generator
+            report = pipeline.validate(folder, generator=generator, on_status=on_status, **given)
 
     def render(result: Result) -> None:
         _show(result)
-        if report["gates"]["open"]:
+        if images is not None:
+            say("", f"Report: {out or pipeline.report_path(images)}")
+        elif report["gates"]["open"]:
             say("", f"Next: xrarchive card {folder}")
 
     emit("validate", report, render, as_json=as_json)
     return EXIT_OK if report["gates"]["open"] else GateError.code
 
 
+def _require_one_subject(
+    archive: Path | None,
+    images: Path | None,
+    labels: Path | None,
+    others: Mapping[str, object],
+    generator: Path | None,
+) -> None:
+    """An archive, or a folder with its labels; options of the one do not go with the other."""
+    if (images is None) != (labels is None):
+        raise click.UsageError("--images DIR and --labels CSV go together.")
+    if images is None:
+        if strays := [name for name, value in others.items() if value is not None]:
+            raise click.UsageError(f"{strays[0]} goes with --images DIR.")
+    elif archive is not None:
+        raise click.UsageError("Name an archive or --images DIR, not both.")
+    elif generator is not None:
+        raise click.UsageError("--generator goes with an archive: a folder does not say what made it.")
+
+
 def _show(result: Result) -> None:
     from xrarchive.validation.summary import moved_rows, summary_rows
 
+    if resized := result.get("subject", {}).get("resized"):
+        say(resized, "")
     rows = summary_rows(result)
     columns = ["measure", "value", "interval", "n", "beside", ""]
     table(

@@ -5,9 +5,12 @@
     gates (xrarchive.validation.gates): measures -> open or closed
     report (xrarchive.validation.report): all of it -> validation.json
 
+`audit` does the same with a folder of images that some other tool made.
+
 Both sides of the waist meet here; what is measured is in `xrarchive.validation`, torch-free.
 """
 
+from xrarchive.validating.audit import audit, report_path
 from xrarchive.validating.validate import PARTS, validate
 
-__all__ = ["PARTS", "validate"]
+__all__ = ["PARTS", "audit", "report_path", "validate"]

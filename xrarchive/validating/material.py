@@ -162,28 +162,69 @@ def gather(
     on_status: OnStatus,
 ) -> Material:
     """Open everything a validation of an archive needs; arguments as `xrarchive.validating.validate`."""
-    from xrarchive.features import IMAGENET, imagenet_features, imagenet_fingerprint
-
     manifest = read_manifest(archive_dir)
     measuring = _load_judge(weights_path("judge", judge), archive_dir, manifest)
     third = None if referee is None else _load_referee(weights_path("referee", referee), manifest)
-    films = tuple(open_set(folder) for folder in radiographs)
     subject = archive_subject(archive_dir.resolve().name, manifest, _read_images(archive_dir, manifest))
-    fingerprints = {IMAGENET: imagenet_fingerprint(), "judge": measuring.sha256}
-    pixels = subject.images.pixels
-    return Material(
-        subject=subject,
+    return equip(
+        subject,
         archive=archive_dir,
-        films=films,
+        radiographs=radiographs,
         judge=measuring,
         referee=third,
         guide=_guide_at_hand(guide, manifest),
         generator=_weights_at_hand("generator", generator, manifest),
-        reference=_reference(films[0], measuring, fingerprints, on_status)
+        workers=workers,
+        quick=quick,
+        on_status=on_status,
+    )
+
+
+def equip(
+    subject: Subject,
+    *,
+    archive: Path | None,
+    radiographs: tuple[Path, ...],
+    judge: Classifier,
+    referee: Classifier | None,
+    guide: Classifier | str,
+    generator: Path | str,
+    workers: int,
+    quick: bool,
+    on_status: OnStatus,
+) -> Material:
+    """A subject with what it is measured against: sets opened, features of its images and of the reference taken.
+
+    Args:
+        subject: What is validated.
+        archive: Its folder, if it is an archive.
+        radiographs: Sets to compare with; the first is the reference, none = the bundled statistics.
+        judge: See `Material`, as all that follow.
+        referee: A classifier, or None.
+        guide: A classifier, or why there is none.
+        generator: A weight file, or why there is none.
+        workers: Processes or threads.
+        quick: Fewer resamples and trials.
+        on_status: Told what is being measured.
+    """
+    from xrarchive.features import IMAGENET, imagenet_features, imagenet_fingerprint
+
+    films = tuple(open_set(folder) for folder in radiographs)
+    fingerprints = {IMAGENET: imagenet_fingerprint(), "judge": judge.sha256}
+    pixels = subject.images.pixels
+    return Material(
+        subject=subject,
+        archive=archive,
+        films=films,
+        judge=judge,
+        referee=referee,
+        guide=guide,
+        generator=generator,
+        reference=_reference(films[0], judge, fingerprints, on_status)
         if films
         else load_reference(bundled_reference()),
         fingerprints=fingerprints,
-        features={IMAGENET: imagenet_features(pixels, on_status=on_status), "judge": measuring.features(pixels)},
+        features={IMAGENET: imagenet_features(pixels, on_status=on_status), "judge": judge.features(pixels)},
         workers=workers,
         quick=quick,
         on_status=on_status,

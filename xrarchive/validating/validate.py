@@ -17,6 +17,7 @@ from xrarchive.validating import diversity, fidelity, integrity, labels, privacy
 from xrarchive.validating.material import Material, gather
 from xrarchive.validation.gates import GateSettings, Occasion, judge_gates
 from xrarchive.validation.report import make_report
+from xrarchive.validation.subject import Subject
 
 # In the order of the report.
 PARTS: Mapping[str, Callable[[Material], dict[str, Any]]] = MappingProxyType(
@@ -71,8 +72,7 @@ def validate(
         SettingsError: If a waiver names no closed gate, or gives no reason.
         ValueError: If `only` names no part.
     """
-    if strangers := sorted(set(only) - set(PARTS)):
-        raise ValueError(f"only may name {', '.join(PARTS)}, got {', '.join(strangers)}")
+    require_parts(only)
     material = gather(
         archive_dir,
         radiographs=tuple(radiographs),
@@ -84,16 +84,45 @@ def validate(
         quick=quick,
         on_status=on_status,
     )
+    report = measure_parts(material, only, gates=gates, waivers=waivers)
+    write_json(archive_dir / VALIDATION_NAME, report)
+    write_page(archive_dir / REPORT_NAME, material.subject, report)
+    write_sums(archive_dir, read_manifest(archive_dir))
+    return report
+
+
+def require_parts(only: Sequence[str]) -> None:
+    """Refuse names of no part.
+
+    Raises:
+        ValueError: Naming them.
+    """
+    if strangers := sorted(set(only) - set(PARTS)):
+        raise ValueError(f"only may name {', '.join(PARTS)}, got {', '.join(strangers)}")
+
+
+def measure_parts(
+    material: Material,
+    only: Sequence[str] = (),
+    *,
+    gates: GateSettings | None = None,
+    waivers: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """The report of the parts `only` names, or all; arguments as `validate`."""
     parts = {name: measure(material) for name, measure in PARTS.items() if not only or name in only}
     subject = material.subject
     occasion = Occasion(
-        images=len(subject.images.pixels), asked=subject.asked, radiographs=bool(material.films), quick=quick
+        images=len(subject.images.pixels),
+        asked=subject.asked,
+        radiographs=bool(material.films),
+        quick=material.quick,
     )
     judged = judge_gates(parts, occasion, gates or GateSettings(), waivers)
-    report = make_report(subject, material.reference, parts, judged, quick=quick)
-    write_json(archive_dir / VALIDATION_NAME, report)
+    return make_report(subject, material.reference, parts, judged, quick=material.quick)
+
+
+def write_page(path: Path, subject: Subject, report: Mapping[str, Any]) -> None:
+    """Write the report as a page that needs nothing else, with a contact sheet for each finding."""
     sheets = contact_sheets(subject.images.pixels, subject.images.labels, subject.findings)
-    page = render_validation(report, sheets=sheets, title=f"{subject.name} {subject.version}")
-    write_bytes(archive_dir / REPORT_NAME, page.encode())
-    write_sums(archive_dir, read_manifest(archive_dir))
-    return report
+    title = subject.name if subject.version is None else f"{subject.name} {subject.version}"
+    write_bytes(path, render_validation(report, sheets=sheets, title=title).encode())

@@ -24,7 +24,7 @@ class ArchiveImages:
         asked: bool [N, K], whether image n was asked to show finding k.
         guide: float32 [N, K], the guide's probabilities; NaN where the guide does not know the finding.
         judge: float32 [N, K], the judge's; a column of NaN where the judge does not know the finding.
-        labels: int64 [N], index of the class label.
+        labels: int64 [N], index of the class label; -1 = none, which only images from elsewhere may have.
         soft: float32 [N], P(the class label's finding is there | scores of guide and judge).
         nuisances: float32 [N, J], the guide's logits of the image.
         start_nuisances: float32 [N, J], the same of the draw the search started from.

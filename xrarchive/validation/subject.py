@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from xrarchive.errors import InputDataError
+from xrarchive.validation.columns import ArchiveImages
 
 if TYPE_CHECKING:
     from xrarchive.archive.manifest import Manifest
-    from xrarchive.validation.columns import ArchiveImages
+    from xrarchive.radiographs.folder import LabelledImages
 
 Kind = Literal["archive", "folder"]
+Scores = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +35,7 @@ class Subject:
         judge_filtered: Whether the judge chose the images: then it cannot measure them.
         seed: Of every bootstrap and draw.
         terms: Names of the source terms; empty where they are unknown.
+        details: What else the report says of it.
     """
 
     kind: Kind
@@ -41,6 +48,7 @@ class Subject:
     judge_filtered: bool
     seed: int
     terms: tuple[str, ...] = ()
+    details: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not belong together, and a subject without images.
@@ -75,6 +83,7 @@ class Subject:
             "version": self.version,
             "images": len(self.images.pixels),
             "findings": list(self.findings),
+            **self.details,
         }
 
 
@@ -105,4 +114,61 @@ def archive_subject(name: str, manifest: Manifest, images: ArchiveImages) -> Sub
         judge_filtered=manifest.judge_filtered,
         seed=manifest.builds[0].seed,
         terms=tuple(manifest.terms),
+    )
+
+
+def folder_subject(found: LabelledImages, findings: tuple[str, ...], scores: Mapping[str, Scores]) -> Subject:
+    """A folder of images that some other tool made as a subject: nothing is known of draws, seeds or nuisances.
+
+    Args:
+        found: The images and labels.
+        findings: The vocabulary [K].
+        scores: Of ``guide`` and ``judge``, float32 [N, K]; NaN where they do not know a finding.
+    """
+    asked, size_px = found.asked(findings), found.pixels.shape[1]
+    nothing = np.empty((len(asked), 0), np.float32)
+    images = ArchiveImages(
+        image_ids=found.images,
+        pixels=found.pixels,
+        asked=asked,
+        guide=scores["guide"],
+        judge=scores["judge"],
+        labels=np.array([findings.index(names[0]) if names else -1 for names in found.labels], np.int64),
+        soft=np.full(len(asked), np.nan, np.float32),
+        nuisances=nothing,
+        start_nuisances=nothing,
+    )
+    return Subject(
+        kind="folder",
+        name=found.folder.resolve().name,
+        sha256=found.sha256,
+        version=None,
+        findings=findings,
+        nuisances=(),
+        images=images,
+        judge_filtered=False,
+        seed=0,
+        details={
+            "source_px": list(found.source_px),
+            "size_px": size_px,
+            "resized": _resized(found.source_px, size_px),
+            "unlisted": found.unlisted,
+            "ignored_columns": list(found.ignored_columns),
+        },
+    )
+
+
+def _resized(source_px: tuple[int, int], size_px: int) -> str:
+    width, height = source_px
+    if source_px == (size_px, size_px):
+        return f"The images have {size_px} px and were measured as they are."
+    cut = "" if width == height else f" cut to the square of {min(source_px)} px in their middle,"
+    if min(source_px) >= size_px:
+        return (
+            f"The images have {width}x{height} px and were measured,{cut} averaged down to {size_px} px, the size of "
+            "the judge: detail that is lost there was not measured."
+        )
+    return (
+        f"The images have {width}x{height} px and were measured,{cut} enlarged to {size_px} px, the size of the judge: "
+        "all figures also measure how blurred that made them."
     )

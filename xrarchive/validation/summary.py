@@ -11,6 +11,11 @@ from typing import Any
 
 from xrarchive.validation.fidelity import METRICS
 
+_UTILITY = {
+    "trtr": "AUROC, learned from real films",
+    "tstr": "AUROC, learned from the images",
+    "excess_retention": "excess retention",
+}
 _COUNTS = {
     "integrity": {
         "files": "problems of files",
@@ -26,14 +31,15 @@ class SummaryRow:
     """One measure of a report.
 
     Attributes:
-        part: ``fidelity``, ``labels``, ``labels_referee``, ``integrity`` or ``privacy``.
+        part: ``fidelity``, ``labels``, ``labels_referee``, ``utility``, ``integrity`` or ``privacy``.
         subject: The feature space or the finding; empty for counts over all images.
         measure: What was measured, in words.
         value: None if it was not measured.
         low: Lower end of the interval, None if there is none.
         high: Upper end of the interval, None if there is none.
-        beside: What to hold the value against: the real-versus-real floor, or the rater's AUROC on real radiographs.
-        beside_text: Which of the two `beside` is, with its N where it has one; empty if there is neither.
+        beside: What to hold the value against: the real-versus-real floor, the rater's AUROC on real radiographs, or a
+            control.
+        beside_text: Which of these `beside` is, with its N where it has one; empty if there is neither.
         n: Images measured, for labels those asked to show the finding; None if it was not measured.
         reason: Why it was not measured, empty if it was.
     """
@@ -76,10 +82,11 @@ class PurityRow:
 
 
 def summary_rows(report: Mapping[str, Any]) -> list[SummaryRow]:
-    """Fidelity, agreement, duplicates and copies of a report made by `make_report`."""
+    """Fidelity, agreement, utility, duplicates and copies of a report made by `make_report`."""
     rows = [*_fidelity_rows(report.get("fidelity", {}))]
     for part, by, labels in _by_rater(report):
         rows += _label_rows(part, by, labels)
+    rows += _utility_rows(report.get("utility", {}))
     return [*rows, *_count_rows(report)]
 
 
@@ -139,6 +146,18 @@ def _label_rows(part: str, by: str, labels: Mapping[str, Any]) -> Iterator[Summa
         beside = (found.get("ceiling") or {}).get("value")
         text = "on real radiographs" if beside is not None else ""
         yield _row(part, finding, f"{by} AUROC", found, beside, text)
+
+
+def _utility_rows(utility: Mapping[str, Any]) -> Iterator[SummaryRow]:
+    """Macro figures; one row where nothing was measured, since the reason is the same for all."""
+    macro = utility.get("macro", {})
+    measured = {name: title for name, title in _UTILITY.items() if name in macro}
+    if measured and all(macro[name]["value"] is None for name in measured):
+        measured = {"excess_retention": _UTILITY["excess_retention"]}
+    draws = macro.get("pseudo_draws", {}).get("value")
+    for name, title in measured.items():
+        beside, text = (draws, "learned from random draws that the guide labelled") if name == "tstr" else (None, "")
+        yield _row("utility", "", title, macro[name], beside, text if beside is not None else "")
 
 
 def _count_rows(report: Mapping[str, Any]) -> Iterator[SummaryRow]:
