@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -121,6 +121,14 @@ def tiny_judge(train_tiny: Callable[..., Path], tiny_guide: Path, tmp_path_facto
 def tiny_referee(train_tiny: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A referee.safetensors of 16 px, of the judge's patients."""
     return train_tiny(tmp_path_factory.mktemp("referee"), "referee")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Commands keep features in a folder of the test run, never in the user's."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("XRARCHIVE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture

@@ -83,6 +83,13 @@ class Checked(CheckReport):
     regenerated: Regenerated | None
 
 
+def user_cache() -> Path:
+    """This user's folder of features that were computed before; see `xrarchive.features.cache`."""
+    from xrarchive.features.cache import user_cache
+
+    return user_cache()
+
+
 def train_generator(
     set_dir: Path,
     out: Path,

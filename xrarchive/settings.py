@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from xrarchive.validation.gates import GateSettings
 
 PROJECT_FILE = "xrarchive.toml"
-VALIDATION_PARTS = ("integrity", "fidelity", "diversity", "labels", "utility", "privacy")
+VALIDATION_PARTS = ("integrity", "fidelity", "diversity", "labels", "utility", "privacy", "instruments")
+# In which images are compared with radiographs; all but the first three need weights fetched once.
+FEATURE_SPACES = ("imagenet", "imagenet-224", "judge", "inception", "dinov2", "rad-dino", "xrv")
+DEFAULT_SPACES = ("imagenet", "judge")
 DEFAULT_PER_CLASS = 20
 
 
@@ -137,10 +140,12 @@ class ValidateSettings:
     Attributes:
         radiographs: Sets to compare with, the reference first; none = the bundled reference statistics.
         referee: Weights of a classifier that measures the labels beside the judge; None = nobody does.
+        spaces: Feature spaces, ``NAME`` or ``NAME=WEIGHTS``, of `FEATURE_SPACES`.
     """
 
     radiographs: tuple[Path, ...] = ()
     referee: Path | None = None
+    spaces: tuple[str, ...] = DEFAULT_SPACES
 
 
 @dataclass(frozen=True)
@@ -363,6 +368,7 @@ TEMPLATE = """\
 [validate]
 # radiographs = ["radiographs"]      # example; default: the bundled reference statistics
 # referee = "runs/referee"           # example: measures the labels beside the judge; default: nobody does
+# spaces = ["imagenet", "judge"]     # feature spaces: also imagenet-224, inception, dinov2, rad-dino, xrv
 
 [gates]                              # what must hold before publishing: see README
 # images = 500                       # from so many, fidelity, utility and privacy must be shown

@@ -128,6 +128,9 @@ class FakePipeline(types.ModuleType):
 
         return call
 
+    def user_cache(self) -> Path:
+        return Path("cache")
+
     def publish(self, *args: Any, **kwargs: Any) -> Any:
         self.calls.append(("publish", args, kwargs))
         if kwargs["dry_run"]:

@@ -48,6 +48,12 @@ ARRIVES = [
     ),
     ("validate", "validate", {"radiographs": (), "only": (), "quick": False}),
     ("validate --judge w --radiographs films", "validate", {"judge": Path("w"), "radiographs": (Path("films"),)}),
+    ("validate", "validate", {"spaces": ("imagenet", "judge"), "cache": Path("cache")}),
+    (
+        "validate --space inception=w.pth --space judge --no-cache",
+        "validate",
+        {"spaces": ("inception=w.pth", "judge"), "cache": None},
+    ),
     ("card", "write_card", {}),
     (
         "publish archive me/x --version 1.0.0 --yes",

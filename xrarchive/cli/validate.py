@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from xrarchive.cli.options import FILE, FOLDER, example, json_option, names, val
 from xrarchive.cli.output import Result, cell, emit, say, table
 from xrarchive.cli.progress import progress
 from xrarchive.errors import EXIT_OK, GateError
-from xrarchive.settings import VALIDATION_PARTS, gate_settings, load_project
+from xrarchive.settings import DEFAULT_SPACES, FEATURE_SPACES, VALIDATION_PARTS, gate_settings, load_project
 
 
 @click.command(
@@ -40,6 +41,15 @@ from xrarchive.settings import VALIDATION_PARTS, gate_settings, load_project
 @click.option(
     "--referee", metavar="W", type=FILE, help="Weights or run folder of a classifier that measures the labels too."
 )
+@click.option(
+    "--space",
+    "spaces",
+    metavar="NAME[=WEIGHTS]",
+    multiple=True,
+    help=f"Feature space to compare in: {', '.join(FEATURE_SPACES)}.  May be repeated.  "
+    f"[default: {', '.join(DEFAULT_SPACES)}]",
+)
+@click.option("--no-cache", is_flag=True, help="Compute features again that were computed before, and keep none.")
 @click.option("--only", metavar="PART,...", type=validation_parts, help=f"Of {', '.join(VALIDATION_PARTS)}.")
 @click.option("--quick", is_flag=True, help="Fewer resamples and trials: for a first look, not for a release.")
 @click.option(
@@ -56,6 +66,8 @@ def validate(
     findings: tuple[str, ...] | None,
     out: Path | None,
     radiographs: tuple[Path, ...],
+    spaces: tuple[str, ...],
+    no_cache: bool,
     only: tuple[str, ...] | None,
     quick: bool,
     workers: int | None,
@@ -71,6 +83,8 @@ def validate(
     With --images and --labels, measure a folder of synthetic images that any tool made. The CSV names an image in each
     line (column image or file_name) and its findings: joined by | in a column labels or findings, or as 1 and 0 in
     columns of their own. Nothing is written into the folder.
+
+    On many processors: torchrun --nproc-per-node N -m xrarchive validate ...
     """
     from xrarchive import pipeline
 
@@ -82,6 +96,8 @@ def validate(
         "guide": weights["guide"] or project.build.guide,
         "judge": weights["judge"] or project.build.judge,
         "referee": weights["referee"] or settings.referee,
+        "spaces": spaces or settings.spaces,
+        "cache": None if no_cache else pipeline.user_cache(),
         "only": only or (),
         "quick": quick,
         "gates": gate_settings(project),
@@ -89,12 +105,16 @@ def validate(
         "workers": workers or os.cpu_count() or 1,
     }
     folder = archive or project.build.out
-    with progress("validate") as on_status:
+    first = os.environ.get("RANK", "0") == "0"  # of the processes of a torchrun, the one that speaks
+    with progress("validate") if first else contextlib.nullcontext(lambda _: None) as on_status:
         if images is not None and labels is not None:
             report = pipeline.audit(images, labels, findings=findings, out=out, on_status=on_status, **given)
         else:
             generator = weights["generator"] or project.build.generator
             report = pipeline.validate(folder, generator=generator, on_status=on_status, **given)
+
+    if not first:
+        return EXIT_OK
 
     def render(result: Result) -> None:
         _show(result)

@@ -30,7 +30,9 @@ _SUFFIX = ".npy"
 
 
 def user_cache() -> Path:
-    """The folder of this user's features: below XDG_CACHE_HOME, or ~/.cache."""
+    """The folder of this user's features: XRARCHIVE_CACHE, else below XDG_CACHE_HOME, else below ~/.cache."""
+    if named := os.environ.get("XRARCHIVE_CACHE"):
+        return Path(named)
     home = os.environ.get("XDG_CACHE_HOME")
     return (Path(home) if home else Path("~/.cache").expanduser()) / "xrarchive" / "features"
 

@@ -88,6 +88,15 @@ class Devices:
             dist.broadcast_object_list(holder, src=0, device=self.device if self.device.type == "cuda" else None)
         return holder[0]  # type: ignore[return-value]
 
+    def gather(self, value: Value) -> list[Value]:
+        """Every process's `value`, in their order, on every process."""
+        if self.world == 1:
+            return [value]
+        found: list[Value | None] = [None] * self.world
+        with _lost_processes():
+            dist.all_gather_object(found, value)
+        return found  # type: ignore[return-value]
+
     def same_weights(self, *networks: nn.Module) -> bool:
         """Whether all processes hold the same weights, by their sha256."""
         if self.world == 1:
@@ -96,10 +105,7 @@ class Devices:
         for network in networks:
             for parameter in network.parameters():
                 digest.update(parameter.detach().cpu().contiguous().numpy().tobytes())
-        found: list[str | None] = [None] * self.world
-        with _lost_processes():
-            dist.all_gather_object(found, digest.hexdigest())
-        return len(set(found)) == 1
+        return len(set(self.gather(digest.hexdigest()))) == 1
 
 
 @contextmanager
@@ -113,7 +119,7 @@ def _lost_processes() -> Iterator[None]:
         yield
     except RuntimeError as err:
         raise RemoteError(
-            f"Another process of this training died or did not answer in time: {str(err).splitlines()[0]}",
+            f"Another process of this torchrun died or did not answer in time: {str(err).splitlines()[0]}",
             fix="See what that process said; then run the same command again, it goes on from the newest checkpoint. "
             "torchrun does so itself with --max-restarts 3.",
         ) from err

@@ -16,8 +16,9 @@ from xrarchive.files import read_json, write_json
 from xrarchive.findings import make_vocabulary
 from xrarchive.radiographs.folder import read_folder
 from xrarchive.records import OnStatus, ignore_status
-from xrarchive.validating.material import Material, equip, known_scores
-from xrarchive.validating.validate import measure_parts, require_parts
+from xrarchive.settings import DEFAULT_SPACES
+from xrarchive.validating.material import Material, equip, known_scores, open_features
+from xrarchive.validating.validate import measure_parts, require_parts, write_page
 from xrarchive.validation import SCHEMA
 from xrarchive.validation.gates import GateSettings
 from xrarchive.validation.names import peer_names
@@ -25,6 +26,7 @@ from xrarchive.validation.subject import folder_subject
 
 if TYPE_CHECKING:
     from xrarchive.classifier.classifier import Classifier
+    from xrarchive.features.sharing import Crew
 
 _NO_GENERATOR = (
     "These images came as a folder, without their generator: only an archive names the weights it was made with."
@@ -41,6 +43,8 @@ def audit(
     guide: Path | None = None,
     judge: Path | None = None,
     referee: Path | None = None,
+    spaces: Sequence[str] = DEFAULT_SPACES,
+    cache: Path | None = None,
     only: Sequence[str] = (),
     quick: bool = False,
     gates: GateSettings | None = None,
@@ -59,7 +63,9 @@ def audit(
         guide: A classifier for the controls of utility; None = bundled. It had no part in these images.
         judge: Who measures the labels; None = bundled.
         referee: Who measures them too; None = nobody does.
-        only: As `xrarchive.validating.validate`, as all that follow.
+        spaces: As `xrarchive.validating.validate`, as all that follow.
+        cache: Folder of features that were computed before.
+        only: Names of the parts to measure.
         quick: Fewer resamples and trials.
         gates: Bars; None = the defaults.
         waivers: Reason by closed gate.
@@ -75,22 +81,27 @@ def audit(
     target = out or report_path(images)
     if out is None:
         _require_free(target, images)
-    material = gather_folder(
-        images,
-        labels,
-        findings=None if findings is None else tuple(findings),
-        radiographs=tuple(radiographs),
-        guide=guide,
-        judge=judge,
-        referee=referee,
-        workers=workers,
-        quick=quick,
-        on_status=on_status,
-    )
-    report = measure_parts(material, only, gates=gates, waivers=waivers)
-    report["names"] = peer_names(report)
-    write_json(target, report)
-    return report
+    with open_features(spaces, judge, cache=cache, workers=workers) as crew:
+        if not crew.devices.first:
+            crew.serve()
+            return {}
+        material = gather_folder(
+            images,
+            labels,
+            findings=None if findings is None else tuple(findings),
+            radiographs=tuple(radiographs),
+            guide=guide,
+            judge=judge,
+            referee=referee,
+            crew=crew,
+            quick=quick,
+            on_status=on_status,
+        )
+        report = measure_parts(material, only, gates=gates, waivers=waivers)
+        report["names"] = peer_names(report)
+        write_json(target, report)
+        write_page(target.with_suffix(".html"), material.subject, report)
+        return report
 
 
 def report_path(images: Path) -> Path:
@@ -107,7 +118,7 @@ def gather_folder(
     guide: Path | None,
     judge: Path | None,
     referee: Path | None,
-    workers: int,
+    crew: Crew,
     quick: bool,
     on_status: OnStatus,
 ) -> Material:
@@ -134,7 +145,7 @@ def gather_folder(
         referee=third,
         guide=steering,
         generator=_NO_GENERATOR,
-        workers=workers,
+        crew=crew,
         quick=quick,
         on_status=on_status,
     )

@@ -14,6 +14,7 @@ def measure(material: Material) -> dict[str, Any]:
         material.features,
         material.fingerprints,
         material.reference,
+        blurred=material.blurred,
         seed=material.subject.seed,
         on_status=material.on_status,
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,7 @@ from xrarchive.bundled import bundled_reference
 from xrarchive.errors import InputDataError
 from xrarchive.estimates import RESAMPLES
 from xrarchive.files import sha256_file
+from xrarchive.kernel import IMAGES_NEEDED
 from xrarchive.pixels import Pixels
 from xrarchive.plan import SearchSettings
 from xrarchive.radiographs import RadiographSet, open_set
@@ -34,6 +36,7 @@ from xrarchive.validating.scoring import (
     score,
 )
 from xrarchive.validation.columns import PROVENANCE_COLUMNS, ArchiveImages, needed_columns, to_images
+from xrarchive.validation.degrading import blur_slightly
 from xrarchive.validation.raters import Rater
 from xrarchive.validation.reference import Reference, load_reference, make_reference
 from xrarchive.validation.scored import Scored
@@ -41,6 +44,7 @@ from xrarchive.validation.subject import Subject, archive_subject
 
 if TYPE_CHECKING:
     from xrarchive.classifier.classifier import Classifier
+    from xrarchive.features.sharing import Crew
 
 # Of an interval that is for a first look.
 QUICK_RESAMPLES = 200
@@ -59,8 +63,9 @@ class Material:
         guide: The classifier that steered the search; else why it is not at hand, as a sentence.
         generator: Weight file of the generator; else why it is not at hand, as a sentence.
         reference: Features of held-out radiographs.
-        fingerprints: By feature space the sha256 of the weights behind it.
+        crew: Computes features: ``crew.extract(space, pixels)``.
         features: By feature space float32 [N, D] of the subject's images.
+        blurred: By feature space float32 [M, D] of the reference's films made worse, in its order; empty without films.
         workers: Processes or threads a part may use.
         quick: Fewer resamples and trials, said in the report.
         on_status: Told what is being measured.
@@ -74,8 +79,9 @@ class Material:
     guide: Classifier | str
     generator: Path | str
     reference: Reference
-    fingerprints: Mapping[str, str]
+    crew: Crew
     features: Mapping[str, NDArray[np.float32]]
+    blurred: Mapping[str, NDArray[np.float32]]
     workers: int
     quick: bool
     on_status: OnStatus
@@ -134,7 +140,12 @@ class Material:
         """Of the intervals of label and diversity measures."""
         return QUICK_RESAMPLES if self.quick else RESAMPLES
 
-    @cached_property
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """By feature space the sha256 of the weights behind it."""
+        return fingerprints(self.crew)
+
+    @property
     def raters(self) -> tuple[Rater, Rater | None]:
         """Judge and referee, as the labels part knows them."""
         subject = self.subject
@@ -149,6 +160,32 @@ class Material:
         )
 
 
+@contextmanager
+def open_features(spaces: Sequence[str], judge: Path | None, *, cache: Path | None, workers: int) -> Iterator[Crew]:
+    """The feature spaces of a validation, with whoever computes them; arguments as `xrarchive.validating.validate`."""
+    from xrarchive.classifier.classifier import load_classifier
+    from xrarchive.features import open_space
+    from xrarchive.features.cache import FeatureCache
+    from xrarchive.features.sharing import open_crew
+
+    measuring = load_classifier(weights_path("judge", judge), role="judge")
+    opened = [open_space(wanted, judge=measuring) for wanted in dict.fromkeys(spaces)]
+    kept = None if cache is None else FeatureCache(cache)
+    with open_crew({space.name: space for space in opened}, workers=workers, cache=kept) as crew:
+        yield crew
+    if kept and crew.devices.first:
+        kept.tidy()
+
+
+def fingerprints(crew: Crew) -> dict[str, str]:
+    """By feature space the sha256 of the weights behind it."""
+    return {name: space.fingerprint for name, space in crew.spaces.items()}
+
+
+def _features(pixels: Pixels, crew: Crew, on_status: OnStatus) -> dict[str, NDArray[np.float32]]:
+    return {name: crew.extract(name, pixels, on_status=on_status) for name in crew.spaces}
+
+
 def gather(
     archive_dir: Path,
     *,
@@ -157,7 +194,7 @@ def gather(
     guide: Path | None,
     judge: Path | None,
     referee: Path | None,
-    workers: int,
+    crew: Crew,
     quick: bool,
     on_status: OnStatus,
 ) -> Material:
@@ -174,7 +211,7 @@ def gather(
         referee=third,
         guide=_guide_at_hand(guide, manifest),
         generator=_weights_at_hand("generator", generator, manifest),
-        workers=workers,
+        crew=crew,
         quick=quick,
         on_status=on_status,
     )
@@ -189,7 +226,7 @@ def equip(
     referee: Classifier | None,
     guide: Classifier | str,
     generator: Path | str,
-    workers: int,
+    crew: Crew,
     quick: bool,
     on_status: OnStatus,
 ) -> Material:
@@ -203,15 +240,14 @@ def equip(
         referee: A classifier, or None.
         guide: A classifier, or why there is none.
         generator: A weight file, or why there is none.
-        workers: Processes or threads.
+        crew: Computes features.
         quick: Fewer resamples and trials.
         on_status: Told what is being measured.
     """
-    from xrarchive.features import IMAGENET, imagenet_features, imagenet_fingerprint
-
     films = tuple(open_set(folder) for folder in radiographs)
-    fingerprints = {IMAGENET: imagenet_fingerprint(), "judge": judge.sha256}
-    pixels = subject.images.pixels
+    reference, blurred = (
+        _reference(films[0], judge, crew, on_status) if films else (load_reference(bundled_reference()), {})
+    )
     return Material(
         subject=subject,
         archive=archive,
@@ -220,12 +256,11 @@ def equip(
         referee=referee,
         guide=guide,
         generator=generator,
-        reference=_reference(films[0], judge, fingerprints, on_status)
-        if films
-        else load_reference(bundled_reference()),
-        fingerprints=fingerprints,
-        features={IMAGENET: imagenet_features(pixels, on_status=on_status), "judge": judge.features(pixels)},
-        workers=workers,
+        reference=reference,
+        crew=crew,
+        features=_features(subject.images.pixels, crew, on_status),
+        blurred=blurred,
+        workers=crew.workers,
         quick=quick,
         on_status=on_status,
     )
@@ -319,13 +354,14 @@ def _load_referee(path: Path, manifest: Manifest) -> Classifier:
 
 
 def _reference(
-    real: RadiographSet, judge: Classifier, fingerprints: Mapping[str, str], on_status: OnStatus
-) -> Reference:
-    from xrarchive.features import IMAGENET, imagenet_features
+    real: RadiographSet, judge: Classifier, crew: Crew, on_status: OnStatus
+) -> tuple[Reference, dict[str, NDArray[np.float32]]]:
+    """Features of held-out films, and of the same films blurred."""
     from xrarchive.gan.realism import HELD_OUT_SPLITS
     from xrarchive.gan.training import TRAINING_SPLITS
 
-    split = next((name for name in HELD_OUT_SPLITS if len(real.rows(name))), None)
+    sizes = {name: len(real.rows(name)) for name in HELD_OUT_SPLITS if len(real.rows(name))}
+    split = next((name for name, size in sizes.items() if size >= IMAGES_NEEDED), next(iter(sizes), None))
     if split is None:
         raise InputDataError(
             f"{real.folder} has no radiographs in the splits {', '.join(HELD_OUT_SPLITS)}; an archive cannot be "
@@ -341,11 +377,12 @@ def _reference(
         )
     rows = real.unseen_rows(split, seen=TRAINING_SPLITS)
     pixels = real.pixels[rows]
-    return make_reference(
+    reference = make_reference(
         f"{real.folder.name}, {split}",
-        {IMAGENET: imagenet_features(pixels, on_status=on_status), "judge": judge.features(pixels)},
-        fingerprints=fingerprints,
+        _features(pixels, crew, on_status),
+        fingerprints=fingerprints(crew),
         patients=real.patients[rows],
         source=f"The {len(rows)} radiographs of the split {split!r} of the radiograph set {real.sha256[:12]} that "
         "have no identical twin among the films a generator is trained on.",
     )
+    return reference, _features(blur_slightly(pixels), crew, on_status)

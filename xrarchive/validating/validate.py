@@ -13,8 +13,9 @@ from xrarchive.files import write_bytes, write_json
 from xrarchive.records import OnStatus, ignore_status
 from xrarchive.reporting.sheets import contact_sheets
 from xrarchive.reporting.validation import render_validation
-from xrarchive.validating import diversity, fidelity, integrity, labels, privacy, utility
-from xrarchive.validating.material import Material, gather
+from xrarchive.settings import DEFAULT_SPACES
+from xrarchive.validating import diversity, fidelity, instruments, integrity, labels, privacy, utility
+from xrarchive.validating.material import Material, gather, open_features
 from xrarchive.validation.gates import GateSettings, Occasion, judge_gates
 from xrarchive.validation.report import make_report
 from xrarchive.validation.subject import Subject
@@ -28,6 +29,7 @@ PARTS: Mapping[str, Callable[[Material], dict[str, Any]]] = MappingProxyType(
         "labels": labels.measure,
         "utility": utility.measure,
         "privacy": privacy.measure,
+        "instruments": instruments.measure,
     }
 )
 
@@ -40,6 +42,8 @@ def validate(
     guide: Path | None = None,
     judge: Path | None = None,
     referee: Path | None = None,
+    spaces: Sequence[str] = DEFAULT_SPACES,
+    cache: Path | None = None,
     only: Sequence[str] = (),
     quick: bool = False,
     gates: GateSettings | None = None,
@@ -48,6 +52,8 @@ def validate(
     on_status: OnStatus = ignore_status,
 ) -> dict[str, Any]:
     """Measure an archive, write validation.json and report.html; returns the content of the former.
+
+    Under torchrun the first process does so, the others compute features with it and return an empty report.
 
     Args:
         archive_dir: A finished archive.
@@ -58,6 +64,8 @@ def validate(
         judge: The judge the archive was built with; None = bundled.
         referee: A classifier that had no part in the archive and measures its labels too, or alone if the judge was
             asked to filter; None = nobody does.
+        spaces: Feature spaces, ``NAME`` or ``NAME=WEIGHTS``; see `xrarchive.features.spaces`.
+        cache: Folder of features that were computed before, such as `xrarchive.pipeline.user_cache()`; None = none.
         only: Names of `PARTS` to measure; empty = all.
         quick: Fewer resamples and trials; the report says so.
         gates: Bars that must hold before publishing; None = the defaults.
@@ -69,26 +77,30 @@ def validate(
         InputDataError: If there is no archive, a weight file is not the one the manifest names, or the referee is no
             referee, had a part in the archive, or sees images of another size.
         DamageError: If a shard cannot be read.
-        SettingsError: If a waiver names no closed gate, or gives no reason.
+        SettingsError: If a feature space is unknown, or a waiver names no closed gate or gives no reason.
         ValueError: If `only` names no part.
     """
     require_parts(only)
-    material = gather(
-        archive_dir,
-        radiographs=tuple(radiographs),
-        generator=generator,
-        guide=guide,
-        judge=judge,
-        referee=referee,
-        workers=workers,
-        quick=quick,
-        on_status=on_status,
-    )
-    report = measure_parts(material, only, gates=gates, waivers=waivers)
-    write_json(archive_dir / VALIDATION_NAME, report)
-    write_page(archive_dir / REPORT_NAME, material.subject, report)
-    write_sums(archive_dir, read_manifest(archive_dir))
-    return report
+    with open_features(spaces, judge, cache=cache, workers=workers) as crew:
+        if not crew.devices.first:
+            crew.serve()
+            return {}
+        material = gather(
+            archive_dir,
+            radiographs=tuple(radiographs),
+            generator=generator,
+            guide=guide,
+            judge=judge,
+            referee=referee,
+            crew=crew,
+            quick=quick,
+            on_status=on_status,
+        )
+        report = measure_parts(material, only, gates=gates, waivers=waivers)
+        write_json(archive_dir / VALIDATION_NAME, report)
+        write_page(archive_dir / REPORT_NAME, material.subject, report)
+        write_sums(archive_dir, read_manifest(archive_dir))
+        return report
 
 
 def require_parts(only: Sequence[str]) -> None:

@@ -20,9 +20,9 @@ from scipy.linalg import eigh, lapack
 
 from xrarchive.bootstrap import Codes, Floats
 
-# Of the leading components in which the spread of resamples is taken: real radiographs in 1,280 ImageNet features have
-# 99 % of their variance there, and 200 resamples take seconds instead of minutes.
-SPREAD_DIMS = 256
+# Of the leading components in which the spread of resamples is taken. 2,600 real radiographs a side in 1,280 ImageNet
+# features: a fifth wider than in all of them, in a quarter of the time (sd .81 and .66 of a distance of 22.8).
+SPREAD_DIMS = 512
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ def frechet_resampled(
     interval needs, so their mean is moved back (the same rows, drawn once each, define it).
 
     Above `SPREAD_DIMS` dimensions the spread is that of the distance between the leading principal components of both
-    sides together: a distance is a sum over directions, and those with little variance add little to its spread. The
-    distance itself is always that of all dimensions.
+    sides together, in proportion to it: a little too wide, since what is left out would even it out. The distance
+    itself is always that of all dimensions.
 
     Args:
         first: Features [N, D], rows independent.
@@ -111,11 +111,14 @@ def frechet_resampled_raw(
     second_drawn: Floats,
     second_codes: Codes,
 ) -> Floats:
-    """The distance in each resample as it is, in the leading components; only its spread says something."""
+    """The distance in each resample, not moved: only its spread in proportion to its mean says something."""
     left, right = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    scale = 1.0
     if left.shape[1] > SPREAD_DIMS:
+        whole = frechet_distance(left, right)
         left, right = _leading(left, right)
-    return np.array(
+        scale = whole / (frechet_distance(left, right) or 1.0)
+    return scale * np.array(
         [
             gaussian_distance(fit_gaussian(left, mine), fit_gaussian(right, theirs[second_codes]))
             for mine, theirs in zip(first_drawn, second_drawn, strict=True)
