@@ -94,7 +94,9 @@ def readme_block(result: dict[str, Any]) -> str:
             for name, found in (("KID", metrics["kid"]), ("FD", metrics["frechet"]))
         ),
         *(
-            _readme_row(f"{finding}: judge's AUROC, asked or not", found, f"{found['real']['value']:.2f} on real films")
+            _readme_row(
+                f"{finding}: judge's AUROC, asked or not", found, f"{found['ceiling']['value']:.2f} on real films"
+            )
             for finding, found in sorted(validation["labels"]["findings"].items())
         ),
         _readme_row("Exact or near copies of training films", validation["privacy"]["copies"], ""),

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bench_latents_labels import Scored, build_archive, draw_images, measure_diversity, measure_labels, score
+from bench_latents_labels import build_archive, draw_images, measure_diversity, measure_labels
 from bench_latents_speed import make_tasks, pool_outputs, time_task
 from bench_latents_utility import measure_utility
 
@@ -40,6 +40,7 @@ from xrarchive.gan.devices import computes_bfloat16
 from xrarchive.plan import SearchSettings
 from xrarchive.radiographs import RadiographSet, ingest, open_set
 from xrarchive.synthesis import Studio, open_studio
+from xrarchive.validation.scored import Scored
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PARTS = ("speed", "labels", "diversity", "utility")
@@ -47,7 +48,6 @@ ROLES = ("generator", "guide", "judge")
 # Common, strong, rare; and two pairs. Every finding times every strictness would take the plain loop hours.
 TASKS = (("Effusion",), ("Edema",), ("Emphysema",), ("Effusion", "Edema"), ("Infiltration", "Consolidation"))
 QUICK_TASKS = (("Effusion",), ("Effusion", "Edema"))
-CONTROL_SPLITS = ("unlabelled", "holdout")  # films of no label: no classifier was trained on them
 
 
 def main() -> int:
@@ -90,7 +90,7 @@ class Kept:
     """Finished parts, kept on disk under a key of what decides them."""
 
     def __init__(self, work: Path, weights: Mapping[str, Path], quick: bool) -> None:
-        sources = [*REPOSITORY.glob("scripts/bench_latents*.py"), *(REPOSITORY / "xrarchive").glob("*.py")]
+        sources = [*REPOSITORY.glob("scripts/bench_latents*.py"), *(REPOSITORY / "xrarchive").glob("**/*.py")]
         parts = [repr(quick), *(sha256_file(path) for path in (*sorted(sources), *weights.values()))]
         self.work, self.key = work, hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
 
@@ -128,17 +128,13 @@ def labels(
     arguments: argparse.Namespace,
 ) -> dict[str, Any]:
     """What the judge sees in an archive, and in one that is matched by view."""
-    strictness = SearchSettings().strictness
-    per_class, draws = sizes(studio, arguments)
-    control = score(studio, unlabelled.pixels[unlabelled.rows(*CONTROL_SPLITS)])
+    per_class, draws = sizes(studio, weights, arguments)
     found = {}
     with tempfile.TemporaryDirectory(dir=arguments.work) as work:
         for name, count, match in (("findings", per_class, ()), ("matched by view", per_class // 3, ("view",))):
             print(f"  {name}: {count} images of each", flush=True)
             archive = build_archive(studio, Path(work) / name, weights, findings, count, match=match)
-            found[name] = measure_labels(
-                studio, archive, draws, control, labelled, strictness=strictness, matched=bool(match)
-            )
+            found[name] = measure_labels(studio, archive, draws, (unlabelled, labelled))
     return found
 
 
@@ -150,15 +146,16 @@ def diversity(
     arguments: argparse.Namespace,
 ) -> dict[str, Any]:
     """How varied an archive is beside what rejection sampling gives."""
-    per_class, draws = sizes(studio, arguments)
+    per_class, draws = sizes(studio, weights, arguments)
     with tempfile.TemporaryDirectory(dir=arguments.work) as work:
         archive = build_archive(studio, Path(work) / "archive", weights, findings, per_class)
-        return measure_diversity(studio, archive, draws, labelled, strictness=SearchSettings().strictness)
+        return measure_diversity(studio, archive, draws, labelled)
 
 
-def sizes(studio: Studio, arguments: argparse.Namespace) -> tuple[int, Scored]:
+def sizes(studio: Studio, weights: Mapping[str, Path], arguments: argparse.Namespace) -> tuple[int, Scored]:
     """Images of each finding, and the random draws beside them."""
-    return (150, draw_images(studio, 4_000)) if arguments.quick else (600, draw_images(studio, 12_000))
+    per_class, draws = (150, 4_000) if arguments.quick else (600, 12_000)
+    return per_class, draw_images(studio, weights["generator"], draws)
 
 
 def summary(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,9 +169,9 @@ def summary(result: Mapping[str, Any]) -> dict[str, Any]:
     if "labels" in result:
         labels = result["labels"]["findings"].values()
         found["transfer_min_lower"] = min(item["transfer"]["low"] for item in labels)
-        found["exaggeration_excess_max"] = max(item["exaggeration_excess"]["value"] for item in labels)
+        found["exaggeration_excess_max"] = max(item["exaggeration"]["excess"]["value"] for item in labels)
         matched = result["labels"]["matched by view"].values()
-        found["view_auroc_matched_max_upper"] = max(item["view_auroc"]["high"] for item in matched)
+        found["view_auroc_matched_max_upper"] = max(item["view"]["high"] for item in matched)
     if "diversity" in result:
         ratios = result["diversity"]["coverage_ratio"].values()
         found["coverage_ratio_lower"] = min(ratio["ours over rejection"]["low"] for ratio in ratios)

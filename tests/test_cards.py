@@ -14,6 +14,9 @@ from xrarchive.cards import render_dataset_card, render_model_card, templates_fo
 from xrarchive.errors import GateError, SettingsError
 from xrarchive.weights import read_meta
 
+# Of the table of how many images show what was asked for.
+PURITY_CELLS = 9
+
 
 @pytest.fixture(scope="module")
 def weights(tiny_generator, tiny_guide, tiny_judge):
@@ -317,7 +320,7 @@ def test_the_card_says_how_many_images_show_it(manifest, report, card):
     for part, role in (("findings", "judge"), ("referee", "referee")):
         for name in FINDINGS:
             purity = report["labels"][part][name]["purity"]
-            (row,) = [row for row in rows_of(card) if row[:2] == [name, role]]
+            (row,) = [row for row in rows_of(card) if row[:2] == [name, role] and len(row) == PURITY_CELLS]
             for cell, key in zip(
                 row[3:7], ("rogan_gladen", "with_10pct_label_noise", "score_mixture", "soft"), strict=True
             ):
@@ -335,8 +338,20 @@ def test_the_card_says_how_many_images_show_it(manifest, report, card):
     reason = "Nobody looked."
     purity = report["labels"]["findings"]["Mass"]["purity"]
     purity |= {key: {"value": None, "reason": reason} for key in purity}
-    (row,) = [row for row in rows_of(rendered(manifest, report)) if row[:2] == ["Mass", "judge"]]
+    rows = rows_of(rendered(manifest, report))
+    (row,) = [row for row in rows if row[:2] == ["Mass", "judge"] and len(row) == PURITY_CELLS]
     assert row[2:] == ["–"] * 6 + [reason]
+
+
+def test_the_card_says_whether_what_was_asked_for_carries_over(manifest, report):
+    mass = report["labels"]["findings"]["Mass"]
+    mass["transfer"] = {"value": 0.957, "low": 0.9, "high": 1.01, "n": 100}
+    mass["exaggeration"] = {"value": 0.1, "excess": {"value": 0.021, "low": -0.01, "high": 0.06}}
+    mass["off_target"] = {"value": 0.5, "low": 0.4, "high": 0.6, "floor": {"value": 0.62}}
+    report["labels"]["findings"]["Effusion"]["transfer"] = {"value": None, "reason": "No films."}
+    rows = rows_of(rendered(manifest, report))
+    assert ["Mass", "judge", "100", "0.96 (0.90–1.01)", "0.02 (-0.01–0.06)", "0.50 (0.40–0.60) [0.62]", "–"] in rows
+    assert next(row[:4] for row in rows if row[-1] == "No films.") == ["Effusion", "judge", "–", "–"]
 
 
 def test_what_came_along_is_shown_where_it_was_measured(manifest, report, card):

@@ -13,10 +13,10 @@ from xrarchive.settings import (
     BuildSettings,
     IngestSettings,
     Project,
+    gate_settings,
     layered,
     load_project,
     resolve,
-    gate_settings,
     search_settings,
 )
 from xrarchive.tables import from_table

@@ -21,7 +21,7 @@ from xrarchive.errors import GateError
 from xrarchive.records import Tally
 from xrarchive.terms import licence_of, require_terms
 from xrarchive.validation import SCHEMA
-from xrarchive.validation.summary import PurityRow, moved_rows, purity_rows, summary_rows
+from xrarchive.validation.summary import PurityRow, label_rows, moved_rows, purity_rows, summary_rows
 
 _PACKAGE = Path(__file__).parent
 # Findings to be absent are named in a table as long as they are few.
@@ -74,6 +74,7 @@ def render_dataset_card(manifest: Manifest, report: Mapping[str, Any], *, archiv
         labelled_by=report.get("labels", {}).get("by"),
         nuisances=report.get("labels", {}).get("nuisances", {}),
         rows=summary_rows(report),
+        steering=[row for row in label_rows(report) if "transfer" in row.auroc],
         requests=[_request(tally) for tally in manifest.tallies],
         filtered=manifest.judge_filtered,
         standard=_standard(manifest.settings),

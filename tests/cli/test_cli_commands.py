@@ -247,11 +247,16 @@ def test_init_writes_a_file_once(run, folder):
 
 def test_validate_prints_every_measure(run, pipeline):
     found = {"value": 0.91, "low": 0.85, "high": 0.95, "n": 20, "ceiling": {"value": 0.8}}
-    pipeline.results["validate"] |= {"labels": {"by": "judge", "findings": {"Effusion": found}}}
+    found["transfer"] = {"value": None, "reason": "No generator."}
+    found["purity"] = {"soft": {"value": 0.31, "low": 0.25, "high": 0.4, "n": 20}}
+    reached = {"value": 0.97, "low": None, "high": None, "n": 20}
+    pipeline.results["validate"] |= {"labels": {"by": "judge", "findings": {"Effusion": found}, "reached": reached}}
     pipeline.results["validate"]["problems"] = [{"id": "x", "severity": "warning", "message": "Few images."}]
     stdout = run("validate").stdout
-    assert "Effusion: judge AUROC" in stdout
-    assert "0.85 to 0.95" in stdout
+    assert "images that reach their bar" in stdout
+    line = next(line for line in stdout.splitlines() if line.startswith("Effusion"))
+    words = ("Effusion", "judge", "20", "0.91 (0.85 to 0.95)", "0.8", "–", "0.31 (0.25 to 0.4)", "No generator.")
+    assert [word.strip() for word in line.split("  ") if word.strip()] == list(words)
     assert "warning: Few images." in stdout
 
 

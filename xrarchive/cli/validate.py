@@ -147,11 +147,11 @@ def _require_one_subject(
 
 
 def _show(result: Result) -> None:
-    from xrarchive.validation.summary import moved_rows, summary_rows
+    from xrarchive.validation.summary import summary_rows
 
     if resized := result.get("subject", {}).get("resized"):
         say(resized, "")
-    rows = summary_rows(result)
+    rows = [row for row in summary_rows(result) if not row.part.startswith("labels") or not row.subject]
     columns = ["measure", "value", "interval", "n", "beside", ""]
     table(
         columns,
@@ -167,10 +167,7 @@ def _show(result: Result) -> None:
             for row in rows
         ],
     )
-    _show_purity(result)
-    if moved := moved_rows(result):
-        say("", "Share on the positive side by the guide's own head, of the draws → of the images made from them:")
-        table(["label", *result["labels"]["nuisances"]], [(label, *cells) for label, cells in moved.items()])
+    _show_labels(result)
     _show_gates(result["gates"]["list"])
     problems = [item for item in result.get("problems", []) if item["severity"] != "note"]
     say(*(f"{item['severity']}: {item['message']}" for item in problems))
@@ -191,16 +188,30 @@ def _show_gates(gates: Sequence[Result]) -> None:
     say(*dict.fromkeys(f"To open {gate['name']}: {gate['help']}" for gate in gates if gate["help"]))
 
 
-def _show_purity(result: Result) -> None:
-    from xrarchive.validation.summary import purity_rows
+def _show_labels(result: Result) -> None:
+    """A line a finding; the rest of what is known of it is in the report."""
+    from xrarchive.validation.summary import label_rows
 
-    rows = []
-    for row in purity_rows(result):
-        low, high = row.calls.get("low"), row.calls.get("high")
-        interval = None if low is None else f"{cell(low)} to {cell(high)}"
-        others = (found["value"] for found in (row.noisy, row.scores, row.soft))
-        rows.append((row.finding, row.by, row.calls.get("n"), row.calls["value"], interval, *others, row.reason))
+    def told(found: Mapping[str, Any]) -> str | None:
+        if found["value"] is None:
+            return None
+        return cell(found["value"]) + (
+            "" if found.get("low") is None else f" ({cell(found['low'])} to {cell(found['high'])})"
+        )
+
+    rows = [
+        (
+            row.finding,
+            row.by,
+            row.auroc.get("n"),
+            told(row.auroc),
+            (row.auroc.get("ceiling") or {}).get("value"),
+            told(row.transfer),
+            told(row.purity),
+            row.reason or row.transfer.get("reason", ""),
+        )
+        for row in label_rows(result)
+    ]
     if rows:
-        say("", "How many of the images asked to show a finding show it:")
-        columns = ["finding", "by", "n", "by calls", "interval", "10 % of labels wrong", "by scores", "soft label", ""]
-        table(columns, rows)
+        say("", "Labels, by those who steered nothing: 1 = what real films that the guide accepts give (transfer):")
+        table(["finding", "by", "n", "AUROC", "on films", "transfer", "P(shown)", ""], rows)

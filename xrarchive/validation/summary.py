@@ -16,6 +16,8 @@ _UTILITY = {
     "tstr": "AUROC, learned from the images",
     "excess_retention": "excess retention",
 }
+_SPACE_MEASURES = {"coverage": "coverage", "recall": "recall", "vendi": "Vendi score"}
+_SIDES = {"archive": "images", "draws": "random draws"}
 _COUNTS = {
     "integrity": {
         "files": "problems of files",
@@ -31,14 +33,13 @@ class SummaryRow:
     """One measure of a report.
 
     Attributes:
-        part: ``fidelity``, ``labels``, ``labels_referee``, ``utility``, ``integrity`` or ``privacy``.
-        subject: The feature space or the finding; empty for counts over all images.
+        part: ``fidelity``, ``diversity``, ``labels``, ``labels_referee``, ``utility``, ``integrity`` or ``privacy``.
+        subject: The feature space or the finding; empty for what is measured over all images.
         measure: What was measured, in words.
         value: None if it was not measured.
         low: Lower end of the interval, None if there is none.
         high: Upper end of the interval, None if there is none.
-        beside: What to hold the value against: the real-versus-real floor, the rater's AUROC on real radiographs, or a
-            control.
+        beside: What to hold the value against: its floor, its ceiling, or a control.
         beside_text: Which of these `beside` is, with its N where it has one; empty if there is neither.
         n: Images measured, for labels those asked to show the finding; None if it was not measured.
         reason: Why it was not measured, empty if it was.
@@ -53,6 +54,31 @@ class SummaryRow:
     beside: float | None
     beside_text: str
     n: int | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """What can be said of one finding in a line, as one rater has it; measures of the report, with None for a value.
+
+    Attributes:
+        finding: Asked for.
+        by: ``judge`` or ``referee``.
+        auroc: Agreement, with its `ceiling`.
+        transfer: How far steering reaches the rater.
+        excess: Exaggeration less that of real films the guide accepts.
+        off_target: How far the other findings moved.
+        purity: The soft label; where there is none, purity by calls.
+        reason: Why the agreement was not measured, empty if it was.
+    """
+
+    finding: str
+    by: str
+    auroc: Mapping[str, Any]
+    transfer: Mapping[str, Any]
+    excess: Mapping[str, Any]
+    off_target: Mapping[str, Any]
+    purity: Mapping[str, Any]
     reason: str
 
 
@@ -82,12 +108,17 @@ class PurityRow:
 
 
 def summary_rows(report: Mapping[str, Any]) -> list[SummaryRow]:
-    """Fidelity, agreement, utility, duplicates and copies of a report made by `make_report`."""
-    rows = [*_fidelity_rows(report.get("fidelity", {}))]
+    """Fidelity, diversity, agreement, utility, duplicates and copies of a report made by `make_report`."""
+    rows = [*_fidelity_rows(report.get("fidelity", {})), *_diversity_rows(report.get("diversity", {}))]
     for part, by, labels in _by_rater(report):
         rows += _label_rows(part, by, labels)
     rows += _utility_rows(report.get("utility", {}))
-    return [*rows, *_count_rows(report)]
+    return [*rows, *_mixed_up_rows(report.get("labels", {})), *_count_rows(report)]
+
+
+def label_rows(report: Mapping[str, Any]) -> list[LabelRow]:
+    """A row for every finding and rater."""
+    return [_label_row(finding, by, found) for _, by, labels in _by_rater(report) for finding, found in labels.items()]
 
 
 def purity_rows(report: Mapping[str, Any]) -> list[PurityRow]:
@@ -158,6 +189,41 @@ def _utility_rows(utility: Mapping[str, Any]) -> Iterator[SummaryRow]:
     for name, title in measured.items():
         beside, text = (draws, "learned from random draws that the guide labelled") if name == "tstr" else (None, "")
         yield _row("utility", "", title, macro[name], beside, text if beside is not None else "")
+
+
+def _label_row(finding: str, by: str, found: Mapping[str, Any]) -> LabelRow:
+    nothing: Mapping[str, Any] = {"value": None}
+    purity = found.get("purity", {})
+    measured = (purity.get(name, nothing) for name in ("soft", "rogan_gladen"))
+    return LabelRow(
+        finding,
+        by,
+        found,
+        found.get("transfer", nothing),
+        found.get("exaggeration", nothing).get("excess", nothing),
+        found.get("off_target", nothing),
+        next((one for one in measured if one["value"] is not None), nothing),
+        found.get("reason", ""),
+    )
+
+
+def _diversity_rows(diversity: Mapping[str, Any]) -> Iterator[SummaryRow]:
+    for space, measures in diversity.get("spaces", {}).items():
+        for name, title in _SPACE_MEASURES.items():
+            found = measures[name]
+            beside = (found.get("ceiling") or {}).get("value")
+            yield _row("diversity", space, title, found, beside, "" if beside is None else "of as many real films")
+    for name, found in diversity.get("co_occurrence", {}).get("distance", {}).items():
+        beside = (found.get("floor") or {}).get("value")
+        text = "" if beside is None else "between real films"
+        yield _row("diversity", "", f"co-occurrence distance, {_SIDES.get(name, name)}", found, beside, text)
+
+
+def _mixed_up_rows(labels: Mapping[str, Any]) -> Iterator[SummaryRow]:
+    names = {"reached": "images that reach their bar", "stored_scores": "stored scores of other pixels"}
+    for kind, title in names.items():
+        if kind in labels:
+            yield _row("labels", "", title, labels[kind], None, "")
 
 
 def _count_rows(report: Mapping[str, Any]) -> Iterator[SummaryRow]:
