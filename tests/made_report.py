@@ -338,10 +338,18 @@ def gates(failed):
 
 def instruments():
     degradations = [
-        {"name": name, "spearman": 1.0, "values": [0.01, low, low * 2, low * 4, low * 7]}
+        {
+            "name": name,
+            "spearman": {"value": 1.0, "low": None, "high": None, "n": 500, "floor": None, "note": "Rank correlation."},
+            "values": [0.01, low, low * 2, low * 4, low * 7],
+        }
         for name, low in {"blur": 0.05, "noise": 0.08, "contrast": 0.02, "jpeg": 0.03, "mixture": 0.04}.items()
     ]
-    snapshots = {"spearman": 0.96, "values": [1.4, 0.6, 0.31, 0.22, 0.18], "nimg": [50, 150, 250, 400, 620]}
+    snapshots = {
+        "spearman": {"value": 0.96, "low": None, "high": None, "n": 500, "floor": None, "note": "Rank correlation."},
+        "values": [1.4, 0.6, 0.31, 0.22, 0.18],
+        "nimg": [50, 150, 250, 400, 620],
+    }
     return {
         "imagenet": {"kid": {"degradations": degradations, "snapshots": snapshots}},
         "judge": {"kid": {"degradations": degradations[:3], "snapshots": {"reason": "No training run was at hand."}}},

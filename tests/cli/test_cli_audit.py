@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-REPORT = {"subject": {"kind": "folder", "resized": "The images have 64 px and were measured as they are."}}
+SUBJECT = {"kind": "folder", "resized": "The images have 64 px and were measured as they are."}
+REPORT = {"subject": SUBJECT, "gates": {"open": True, "weights_open": False, "list": []}}
 
 
 @pytest.fixture
@@ -20,7 +21,8 @@ def test_arguments_arrive(run_json, audited):
     code, result = run_json(f"{line} --only labels,utility --workers 2 --guide g --judge j --referee r")
     name, arguments, keywords = audited.calls[0]
     assert (code, name, arguments) == (0, "audit", (Path("theirs"), Path("x.csv")))
-    del keywords["on_status"]
+    for name in ("on_status", "cache", "gates"):
+        del keywords[name]
     assert keywords == {
         "findings": ("Mass", "Edema"),
         "out": Path("r.json"),
@@ -30,6 +32,8 @@ def test_arguments_arrive(run_json, audited):
         "referee": Path("r"),
         "only": ("labels", "utility"),
         "quick": True,
+        "spaces": ("imagenet", "judge"),
+        "waivers": {},
         "workers": 2,
     }
     assert result == REPORT | {"schema": "xrarchive.validate/1"}

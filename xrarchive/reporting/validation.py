@@ -201,7 +201,8 @@ def _instruments(instruments: Mapping[str, Any]) -> list[Block]:
             panels += [_graded("training", snapshots)] if snapshots.get("values") else []
             title = f"Can the instrument tell better from worse? {words(metric)}, {space}"
             blocks += [Figures(title, reading, tuple(panels))] if panels else []
-            blocks += [Text((str(snapshots["reason"]),))] if "reason" in snapshots else []
+            reasons = [str(one["reason"]) for one in (group(metrics, metric), snapshots) if "reason" in one]
+            blocks += [Text(tuple(reasons))] if reasons else []
     return blocks
 
 
@@ -210,7 +211,7 @@ def _graded(name: str, found: Mapping[str, Any]) -> Figure:
     labels = [f"{number(nimg)} thousand films shown" for nimg in found.get("nimg", ())]
     steps = labels if len(labels) == len(values) else [str(step) for step in range(len(values))]
     ends = f"From {number(values[0])} to {number(values[-1])}"
-    agreement = f"{ends}; Spearman's ρ with the truth {number(found.get('spearman'))}."
+    agreement = f"{ends}; Spearman's ρ with the truth {number(group(found, 'spearman').get('value'))}."
     return curve(name.capitalize(), agreement, values, steps)
 
 
