@@ -24,6 +24,7 @@ class Terms:
         notice: What must be said wherever things made from the source are given on.
         url: Where the source is to be found.
         citation: The publication to cite.
+        may_leave: Whether the films themselves may be shown to others; False where whoever got them must keep them.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Terms:
     notice: str
     url: str
     citation: str
+    may_leave: bool = True
 
 
 _NIH = Terms(
@@ -61,7 +63,20 @@ _MEDNIST = Terms(
     citation="B. J. Erickson. MedNIST. Department of Radiology, Mayo Clinic.",
 )
 
-TERMS: Mapping[str, Terms] = MappingProxyType({terms.name: terms for terms in (_NIH, _MEDNIST)})
+_PHYSIONET = Terms(
+    name="physionet-credentialed",
+    title="PhysioNet, credentialed access",
+    licence="other",
+    notice=(
+        "Made from data of PhysioNet under its Credentialed Health Data License and Use Agreement, which forbids "
+        "sharing access to the data with anyone else."
+    ),
+    url="https://physionet.org/about/licenses/physionet-credentialed-health-data-license-150/",
+    citation="A. L. Goldberger et al. PhysioBank, PhysioToolkit, and PhysioNet. Circulation 101(23), 2000.",
+    may_leave=False,
+)
+
+TERMS: Mapping[str, Terms] = MappingProxyType({terms.name: terms for terms in (_NIH, _MEDNIST, _PHYSIONET)})
 
 
 def require_terms(names: Iterable[str]) -> tuple[Terms, ...]:
