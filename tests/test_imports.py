@@ -91,6 +91,7 @@ def test_what_draws_pages_knows_nothing_of_what_they_are_about(name):
 @pytest.mark.parametrize("name", [name for name in MODULES if belongs(name, ("cli",))])
 def test_commands_go_through_the_pipeline(name):
     allowed = ("cli", "pipeline", "settings", "tables", "errors", "records", "doctor", "findings", "validation.summary")
+    allowed += ("study.models", "study.protocol")
     strangers = [t for t in ours(name) if t and not belongs(t, (*allowed, *LEFT_WITHOUT_TORCH))]
     assert not strangers
 

@@ -19,9 +19,12 @@ if TYPE_CHECKING:
         ingest,
         load,
         log,
+        make_study,
         merge,
         publish,
+        score_study,
         show,
+        simulate_study,
         split,
         train_classifier,
         train_generator,
@@ -51,6 +54,9 @@ __all__ = [  # noqa: RUF022 - pipeline order
     "diff",
     "merge",
     "export_archive",
+    "make_study",
+    "score_study",
+    "simulate_study",
     "__version__",
 ]
 

@@ -42,6 +42,11 @@ if TYPE_CHECKING:
     from xrarchive.gan.training import TrainingReport
     from xrarchive.hub import Publication, Receipt
     from xrarchive.regenerating import Regenerated
+    from xrarchive.study.coverage import SimulationReport
+    from xrarchive.study.making import StudyPlan, StudyReport
+    from xrarchive.study.models import ReaderModel
+    from xrarchive.study.protocol import Protocol
+    from xrarchive.study.scoring import ScoreReport
 
 __all__ = [
     "BuildReport",
@@ -58,12 +63,15 @@ __all__ = [
     "ingest",
     "load",
     "log",
+    "make_study",
     "merge",
     "publish",
     "remove_leftovers",
     "report_path",
+    "score_study",
     "show",
     "show_weights",
+    "simulate_study",
     "split",
     "status",
     "train_classifier",
@@ -426,6 +434,57 @@ def export_archive(archive_dir: Path, out: Path, *, to: Format, on_status: OnSta
     from xrarchive.archive import exporting
 
     return exporting.export_archive(archive_dir, out, to=to, on_status=on_status)
+
+
+def make_study(
+    archive_dir: Path,
+    set_dir: Path,
+    out: Path,
+    protocol: Protocol,
+    *,
+    sizes_px: Sequence[int] = (),
+    confirm: Callable[[StudyPlan], bool],
+    on_status: OnStatus = ignore_status,
+) -> StudyReport | None:
+    """Make a blinded reader study; see `xrarchive.study.making.make_study`."""
+    from xrarchive.study import making
+
+    return making.make_study(
+        archive_dir, set_dir, out, protocol, sizes_px=sizes_px, confirm=confirm, on_status=on_status
+    )
+
+
+def score_study(
+    study_dir: Path, results: Sequence[Path], *, out: Path | None = None, accept: Sequence[str] = (), seed: int = 0
+) -> ScoreReport:
+    """Score a reader study; see `xrarchive.study.scoring.score_study`."""
+    from xrarchive.study import scoring
+
+    return scoring.score_study(study_dir, results, out=out, accept=accept, seed=seed)
+
+
+def simulate_study(
+    study_dir: Path,
+    out: Path,
+    model: ReaderModel,
+    *,
+    studies: int | None = None,
+    seed: int = 0,
+    on_status: OnStatus = ignore_status,
+) -> SimulationReport:
+    """Write results of simulated readers of a study; see `xrarchive.study.coverage.simulate_study`.
+
+    Args:
+        study_dir: Folder of the study.
+        out: Folder for the results, made if needed.
+        model: What the readers are like.
+        studies: Also simulate and score so many studies of this size, and say how often the intervals held the truth.
+        seed: Same seed, same results.
+        on_status: Told of every study.
+    """
+    from xrarchive.study import coverage
+
+    return coverage.simulate_study(study_dir, out, model, studies=studies, seed=seed, on_status=on_status)
 
 
 def diff(a: str | Path, b: str | Path, *, changelog: Path | None = None) -> ArchiveDiff:

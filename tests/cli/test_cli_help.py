@@ -21,6 +21,7 @@ CONTRACT += [
     "merge",
     "export",
     "gc",
+    "study",
     "status",
     "weights",
     "doctor",

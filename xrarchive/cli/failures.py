@@ -113,6 +113,6 @@ def _from_disk(err: OSError) -> Failure:
         return _from_world(storage)
 
 
-def missing(option: str) -> SettingsError:
+def missing(option: str, *, before: str = "publishing") -> SettingsError:
     """A command that would have to ask, where nobody can answer."""
-    return SettingsError("There is no terminal to ask on before publishing.", fix=f"Add {option} to go ahead without.")
+    return SettingsError(f"There is no terminal to ask on before {before}.", fix=f"Add {option} to go ahead without.")

@@ -26,13 +26,14 @@ from xrarchive.cli.options import example
 from xrarchive.cli.publish import publish
 from xrarchive.cli.show import show
 from xrarchive.cli.status import status
+from xrarchive.cli.study import study
 from xrarchive.cli.train import train
 from xrarchive.cli.validate import validate
 from xrarchive.cli.weights import weights
 
 _PIPELINE = (ingest, train, build, validate, card, publish)
 _ARCHIVE = (show, check, log, extend, withdraw, split, diff, merge, export, gc)
-COMMANDS = (*_PIPELINE, *_ARCHIVE, status, weights, doctor, init)
+COMMANDS = (*_PIPELINE, *_ARCHIVE, study, status, weights, doctor, init)
 
 
 class Commands(click.Group):

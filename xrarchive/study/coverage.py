@@ -6,18 +6,25 @@ with 1,000 studies the share itself is known to +-1.4 points.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from xrarchive.bootstrap import Floats, make_rng
+from xrarchive.errors import InputDataError
+from xrarchive.files import write_json
 from xrarchive.records import OnStatus, Status, ignore_status
+from xrarchive.study.folder import read_study
 from xrarchive.study.intervals import Pooled, pool_readers
+from xrarchive.study.models import ReaderModel
 from xrarchive.study.protocol import FIRST_SYNTHETIC_RATING
 from xrarchive.study.readings import Readings
 from xrarchive.study.realism import CRITERION, DPRIME, film_statistics
-from xrarchive.study.simulating import ReaderModel, draw_ratings, true_values
+from xrarchive.study.simulating import draw_ratings, simulate_results, true_values
 
+COVERAGE_NAME = "coverage.json"
 _RESAMPLES = 300
 
 
@@ -42,6 +49,62 @@ class Coverage:
     bootstrap: float
     width: float
     studies: int
+
+
+@dataclass(frozen=True)
+class SimulationReport:
+    """What was simulated.
+
+    Attributes:
+        out: Folder of the files.
+        files: Results, one a reader.
+        coverage: Of the intervals of studies of this size; empty if not asked for.
+    """
+
+    out: Path
+    files: tuple[Path, ...]
+    coverage: tuple[Coverage, ...]
+
+
+def simulate_study(
+    study_dir: Path,
+    out: Path,
+    model: ReaderModel,
+    *,
+    studies: int | None = None,
+    seed: int = 0,
+    on_status: OnStatus = ignore_status,
+) -> SimulationReport:
+    """Write a result file for every reader of a study, as simulated readers give it.
+
+    Args:
+        study_dir: Folder of the study.
+        out: Folder for the results, made if needed.
+        model: What the readers are like.
+        studies: Also simulate and score so many studies of this size, and write how often intervals held the truth
+            into coverage.json.
+        seed: Same seed, same results.
+        on_status: Told of every study.
+
+    Raises:
+        InputDataError: If there is no study; or if it asks no ratings, of which alone coverage is known.
+        StorageError: If the disk refuses.
+    """
+    study, key = read_study(study_dir)
+    protocol = study.protocol
+    if studies is not None and not (protocol.asks_realism and protocol.layout == "single"):
+        raise InputDataError(
+            f"Coverage is known of realism studies of single films; this one asks for {protocol.task}, "
+            f"{protocol.layout}.",
+            fix="Leave --studies out, or name another study.",
+            path=study_dir,
+        )
+    files = simulate_results(study, key, out, model, seed=seed)
+    if studies is None:
+        return SimulationReport(out, files, ())
+    found = measure_coverage(protocol.cases, protocol.readers, model, studies=studies, seed=seed, on_status=on_status)
+    write_json(out / COVERAGE_NAME, [dataclasses.asdict(each) for each in found])
+    return SimulationReport(out, files, tuple(found))
 
 
 def measure_coverage(

@@ -2,14 +2,14 @@
 
 In: a statistic of one reader as a function of how often each case is drawn. Out: a `Pooled`.
 
-Why not one bootstrap: readings of a case by several readers are alike, and so are readings of a reader. Drawing
-readers and cases together (the two-way bootstrap) is the usual answer and counts the noise of a single reading three
-times; with few readers its percentiles are moreover too few. Obuchowski and Rockette's analysis takes the covariance
-between readers from a bootstrap of cases and the spread among readers as it is, and gives both their due; `study
-simulate --studies` measures how often its intervals hold the truth. The two-way bootstrap is given beside it.
+Why not one bootstrap: readings of a case by several readers are alike, and so are readings of a reader. Drawing readers
+and cases together (the two-way bootstrap) is the usual answer, and counts the noise of a single reading three times.
+After Obuchowski and Rockette the covariance between readers is taken from a bootstrap of cases, and what readers spread
+beyond it is theirs. `study simulate --studies` measures how often these intervals hold the truth: 93 to 97 % with three
+readers or more; with two they are too short. The two-way bootstrap is given beside them.
 
-Source: Obuchowski & Rockette 1995; Hillis 2007, Statistics in Medicine 26:596, eq. 12 (degrees of freedom), for one
-modality; Owen 2007 (two-way bootstrap); Wilson 1927 (shares).
+Source: Obuchowski & Rockette 1995 and Hillis 2007, Statistics in Medicine 26:596 (covariances; here the readers' part
+is cut at 0 and Satterthwaite's degrees of freedom are those of the sum); Owen 2007 (two-way bootstrap); Wilson 1927.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def pool_readers(
     variance = float(np.mean(np.diag(covariance)))
     between = max(0.0, float((covariance.sum() - np.trace(covariance)) / (count * (count - 1)))) if count > 1 else 0.0
     of_cases = math.sqrt((variance + (count - 1) * between) / count)
-    error, freedom = _other_readers(values[kept], between, of_cases)
+    error, freedom = _other_readers(values[kept], variance, between, of_cases)
     n = strata.size
     low, high = interval(mean, error, freedom, share=share, n=n)
     own = iter(interval(value, math.sqrt(var), math.inf, share=share, n=n) for value, var in
@@ -193,16 +193,20 @@ def _covariance(drawn: Floats, strata: Codes) -> Floats:
     return np.atleast_2d(np.cov(defined)) * enlarge
 
 
-def _other_readers(values: npt.NDArray[np.float64], between: float, of_cases: float) -> tuple[float, float]:
-    """Standard error of the mean over readers for other readers too, and its degrees of freedom."""
+def _other_readers(
+    values: npt.NDArray[np.float64], variance: float, between: float, of_cases: float
+) -> tuple[float, float]:
+    """Standard error of the mean over readers for other readers too, and its degrees of freedom (Satterthwaite's).
+
+    What readers spread beyond what their own noise explains is theirs. Where that is nothing, cases are all there is.
+    """
     count = len(values)
-    if count == 1:
+    spread = float(values.var(ddof=1)) if count > 1 else 0.0
+    of_readers = spread - (variance - between)
+    if count == 1 or not of_readers > 0:
         return of_cases, math.inf
-    spread = float(values.var(ddof=1))
-    error = max(math.sqrt((spread + count * between) / count), of_cases)  # few readers may agree by luck
-    if spread == 0:
-        return error, math.inf
-    return error, (spread + count * between) ** 2 / (spread**2 / (count - 1))
+    total = of_readers / count + of_cases**2
+    return math.sqrt(total), total**2 / ((spread / count) ** 2 / (count - 1))
 
 
 def _undefined(readers: int) -> Pooled:

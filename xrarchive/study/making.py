@@ -118,17 +118,17 @@ def make_study(
     require_may_leave(radiographs)
     sizes = _sizes(tuple(sizes_px), manifest, radiographs)
     require_reading_size(protocol, sizes)
-    rng = make_rng(protocol.seed, "study choice")
     on_status(Status(0, 4, "steps", "choosing films"))
-    couples = choose_couples(archive_dir, manifest, radiographs, protocol.couples + protocol.practice_couples, rng)
+    count, rng = protocol.couples + protocol.practice_couples, make_rng(protocol.seed, "study choice")
+    couples = choose_couples(archive_dir, manifest, radiographs, count, rng)
     slots = make_slots([couple.finding for couple in couples], protocol, sizes)
     plan = _plan(slots, protocol, radiographs)
     if not confirm(plan):
         return None
     on_status(Status(1, 4, "steps", "films"))
-    films = [present(_film(couples, slot).pixels, slot.size_px) for slot in slots]
+    shown = [present(_film(couples, slot).pixels, slot.size_px) for slot in slots]
     arrangement = arrange(slots, protocol, protocol.seed)
-    files = dict(zip(arrangement.ids, encode_films(films), strict=True))
+    files = dict(zip(arrangement.ids, encode_films(shown), strict=True))
     on_status(Status(2, 4, "steps", "leak test"))
     blocks = [(film_block(image, data), data) for image, data in files.items()]
     leaks = measure_container(slots, blocks, protocol, seed=protocol.seed)
@@ -146,16 +146,20 @@ def make_study(
         terms=radiographs.terms,
         power=plan.power,
         leaks=tuple(leaks),
-        statistics=tuple(measure_statistics(slots, films)),
+        statistics=tuple(measure_statistics(slots, shown)),
     )
     on_status(Status(3, 4, "steps", "pages"))
-    with atomic_folder(out) as temporary:
-        (temporary / READERS_FOLDER).mkdir()
-        for reader in protocol.reader_names:
-            write_page(temporary / READERS_FOLDER / f"{reader}.html", study, reader, key.tokens[reader], files)
-        write_study(temporary, study, key)
+    _write(out, study, key, files)
     on_status(Status(4, 4, "steps", "done"))
     return _report(out, study, couples, plan)
+
+
+def _write(out: Path, study: Study, key: Key, files: dict[str, bytes]) -> None:
+    with atomic_folder(out) as temporary:
+        (temporary / READERS_FOLDER).mkdir()
+        for reader, token in key.tokens.items():
+            write_page(temporary / READERS_FOLDER / f"{reader}.html", study, reader, token, files)
+        write_study(temporary, study, key)
 
 
 def require_may_leave(radiographs: RadiographSet) -> None:

@@ -12,20 +12,20 @@ Source: Roe & Metz 1997, Academic Radiology 4:298 (the model, equal variances).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from xrarchive.bootstrap import Floats, make_rng
-from xrarchive.errors import SettingsError
 from xrarchive.files import write_bytes
 from xrarchive.findings import NO_FINDING
 from xrarchive.study.arranging import Trial
 from xrarchive.study.folder import Key, KeyEntry, Study
-from xrarchive.study.protocol import RATINGS, REVIEW_ANSWERS, REVIEW_ITEMS
+from xrarchive.study.models import ReaderModel
+from xrarchive.study.protocol import REVIEW_ANSWERS, REVIEW_ITEMS
 from xrarchive.study.results import SCHEMA, checksum
 
 # Where ratings 2|3 ... 5|6 begin, from the criterion, in units of the noise.
@@ -36,48 +36,7 @@ _ITEM_SHARES = (0.55, 0.35, 0.10)
 _MEAN_MS, _SPREAD = 9_000, 0.5
 
 
-@dataclass(frozen=True)
-class ReaderModel:
-    """Readers to simulate.
-
-    Attributes:
-        sensitivity: d', how far apart real and synthetic films look, in units of the noise; 0 = readers guess.
-        bias: Criterion: above 0 readers call films real more readily.
-        reader_sd: Spread of the sensitivity among readers.
-        bias_sd: Spread of the criterion among readers.
-        case_sd: Spread of how synthetic films of a kind look to everybody.
-        seen: Chance to tick a finding that a film was asked for or is labelled with.
-        imagined: Chance to tick any other.
-    """
-
-    sensitivity: float = 1.0
-    bias: float = 0.0
-    reader_sd: float = 0.2
-    bias_sd: float = 0.2
-    case_sd: float = 0.5
-    seen: float = 0.7
-    imagined: float = 0.08
-
-    def __post_init__(self) -> None:
-        for name in ("reader_sd", "bias_sd", "case_sd"):
-            if not 0 <= getattr(self, name) < 100:
-                raise SettingsError(f"{name} is {getattr(self, name)}, expected 0 or more.", fix="Correct the value.")
-        for name in ("seen", "imagined"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise SettingsError(f"{name} is {getattr(self, name)}, expected 0 to 1.", fix="Correct the value.")
-        if not (abs(self.sensitivity) < 100 and abs(self.bias) < 100):
-            raise SettingsError("sensitivity and bias must be numbers below 100.", fix="Correct the value.")
-
-
-@dataclass(frozen=True)
-class SimulationReport:
-    """Result files that were written, one a reader."""
-
-    out: Path
-    files: tuple[Path, ...]
-
-
-def simulate_results(study: Study, key: Key, out: Path, model: ReaderModel, *, seed: int = 0) -> SimulationReport:
+def simulate_results(study: Study, key: Key, out: Path, model: ReaderModel, *, seed: int = 0) -> tuple[Path, ...]:
     """Write a result file for every reader of a study; `study score` takes them as it takes real ones.
 
     Raises:
@@ -91,7 +50,7 @@ def simulate_results(study: Study, key: Key, out: Path, model: ReaderModel, *, s
         path = out / f"result-{study.sha256[:8]}-{reader}.json"
         write_bytes(path, _as_json(result))
         files.append(path)
-    return SimulationReport(out, tuple(files))
+    return tuple(files)
 
 
 def _result(
@@ -160,7 +119,7 @@ def _chance(name: str, entry: KeyEntry, model: ReaderModel) -> float:
 
 
 def rate(x: float, criterion: float) -> int:
-    """The rating, 1 to `RATINGS`, of a film that looks `x`."""
+    """The rating, 1 to 6, of a film that looks `x`."""
     return 1 + sum(x > criterion + step for step in _STEPS)
 
 
@@ -217,9 +176,5 @@ def true_values(model: ReaderModel) -> dict[str, float]:
 
 
 def _as_json(result: Mapping[str, Any]) -> bytes:
-    import json
-
+    """As a page writes it: in the order that was summed."""
     return (json.dumps(result, indent=1, ensure_ascii=False) + "\n").encode()
-
-
-assert len(_STEPS) == RATINGS - 1
