@@ -27,7 +27,7 @@ from xrarchive.study.protocol import Protocol, require_reading_size
 from xrarchive.study.selecting import REAL, Couple, Film, choose_couples, label_lifts
 from xrarchive.terms import require_terms
 
-_MAX_PX, _MIN_PX = 1024, 16
+_MAX_PX, _MIN_PX = 1024, 8
 
 
 @dataclass(frozen=True)
