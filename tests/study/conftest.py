@@ -26,7 +26,8 @@ def study_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """48 images of noise, 12 px: Mass, No Finding and Effusion."""
     path = Path(__file__).parents[1] / "archive" / "made_archive.py"
     spec = importlib.util.spec_from_file_location("made_archive_for_studies", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     made = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(made)
     asked = (ImageRequest(("Mass",), 16), ImageRequest(("No Finding",), 16, absent=("Mass",)))

@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 import json
 import re
+import shutil
 from collections import Counter
 
 import numpy as np
@@ -73,7 +74,8 @@ def test_patients_and_films_are_distinct_and_practice_has_its_own(study, key, ti
     assert len(set(synthetic)) == len(synthetic) == 13
     for trials in study.trials.values():
         practice = {image for trial in trials if trial.part == PRACTICE for image in trial.images}
-        assert len(practice) == 6 and not practice & set(study.scored_images)
+        assert len(practice) == 6
+        assert not practice & set(study.scored_images)
 
 
 def test_every_reader_has_the_same_cases_in_an_order_of_his_own(study):
@@ -93,7 +95,7 @@ def test_a_tenth_comes_twice_half_of_it_real_and_not_soon(study, key):
         assert all(at - first[images] >= 5 for images, at in again.items())
 
 
-def test_blocks_hold_both_kinds_in_about_equal_numbers(make):
+def test_blocks_hold_both_kinds_in_about_equal_numbers():
     protocol = Protocol(cases=200, readers=2, repeats=0)
     slots = make_slots(list(itertools.islice(itertools.cycle("abcd"), 103)), protocol, (64,))
     arrangement = arrange(slots, protocol, 5)
@@ -112,7 +114,8 @@ def test_pairs_show_a_real_and_a_synthetic_film_of_one_finding_on_sides_that_say
         left = Counter()
         for trial in trials:
             one, other = (key.images[image] for image in trial.images)
-            assert {one.kind, other.kind} == {REAL, SYNTHETIC} and one.finding == other.finding
+            assert {one.kind, other.kind} == {REAL, SYNTHETIC}
+            assert one.finding == other.finding
             left[one.kind] += trial.part == MAIN
         assert abs(left[REAL] - left[SYNTHETIC]) <= 6
 
@@ -166,7 +169,8 @@ def test_padding_changes_no_pixel_and_needs_room(rng):
 @pytest.mark.parametrize(("dtype", "shape"), [(np.uint8, (32, 32)), (np.uint16, (32, 32)), (np.uint8, (32, 32, 3))])
 def test_films_of_every_mode_become_8_bit_grey_of_the_size(rng, dtype, shape):
     shown = present(rng.integers(0, 200, shape).astype(dtype), 16)
-    assert shown.dtype == np.uint8 and shown.shape == (16, 16)
+    assert shown.dtype == np.uint8
+    assert shown.shape == (16, 16)
 
 
 def test_several_sizes_take_turns_and_couples_share_theirs(studies):
@@ -245,7 +249,7 @@ def test_a_folder_in_use_is_left_alone(make, tmp_path):
 # ---- the leak test can fail ----
 
 
-def leaky(make, tmp_path, monkeypatch, words):
+def leaky(make, tmp_path, words):
     with pytest.raises(GateError, match=words):
         make(tmp_path / "study")
     assert not (tmp_path / "study").exists()
@@ -264,10 +268,10 @@ def test_noise_is_told_from_films_by_its_statistics_and_that_refuses_nothing(stu
 
 def test_files_of_different_lengths_are_found(make, tmp_path, monkeypatch):
     monkeypatch.setattr("xrarchive.study.presenting.pad_png", lambda data, _length: data)
-    leaky(make, tmp_path, monkeypatch, "length of the file")
+    leaky(make, tmp_path, "length of the file")
 
 
-def test_a_mark_in_synthetic_files_alone_is_found(make, tmp_path, monkeypatch, rng):
+def test_a_mark_in_synthetic_files_alone_is_found(make, tmp_path, monkeypatch):
     from xrarchive.pixels import encode_png
 
     def marked(films):
@@ -275,14 +279,14 @@ def test_a_mark_in_synthetic_files_alone_is_found(make, tmp_path, monkeypatch, r
         return [encode_png(film, text={"Source": "Synthetic" if film.std() > 60 else "Somewhere"}) for film in films]
 
     monkeypatch.setattr(making, "encode_films", marked)
-    leaky(make, tmp_path, monkeypatch, "layout of the file")
+    leaky(make, tmp_path, "layout of the file")
 
 
 def test_ids_that_follow_the_choice_are_found(make, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "xrarchive.study.arranging._draw_ids", lambda count, _rng: tuple(f"{n % 2}{n:07}" for n in range(count))
     )
-    leaky(make, tmp_path, monkeypatch, "id, first half .*place in the page")
+    leaky(make, tmp_path, "id, first half .*place in the page")
 
 
 def test_an_order_that_is_not_random_is_found(make, tmp_path, monkeypatch):
@@ -291,7 +295,7 @@ def test_an_order_that_is_not_random_is_found(make, tmp_path, monkeypatch):
         return [(MAIN, question) for question in sorted(order, key=lambda each: slots[each[0]].kind)]
 
     monkeypatch.setattr("xrarchive.study.arranging._with_repeats", real_first)
-    leaky(make, tmp_path, monkeypatch, "place in the order")
+    leaky(make, tmp_path, "place in the order")
 
 
 def test_synthetic_films_that_come_twice_more_often_are_found(make, tmp_path, monkeypatch):
@@ -301,7 +305,7 @@ def test_synthetic_films_that_come_twice_more_often_are_found(make, tmp_path, mo
         return [*((MAIN, each) for each in order), *again[:5]]
 
     monkeypatch.setattr("xrarchive.study.arranging._with_repeats", synthetic_again)
-    leaky(make, tmp_path, monkeypatch, "times shown")
+    leaky(make, tmp_path, "times shown")
 
 
 def test_a_leak_that_only_two_properties_give_together_is_found(rng):
@@ -319,16 +323,16 @@ def test_a_leak_that_only_two_properties_give_together_is_found(rng):
 # ---- the folder afterwards ----
 
 
-def test_a_key_that_was_changed_is_found(make, tmp_path):
-    make(tmp_path / "study")
+def test_a_key_that_was_changed_is_found(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "study")
     path = tmp_path / "study" / "key.json"
     path.write_text(path.read_text().replace('"real"', '"synthetic"', 1))
     with pytest.raises(DamageError, match="not the key"):
         read_study(tmp_path / "study")
 
 
-def test_a_study_that_was_changed_is_found(make, tmp_path):
-    make(tmp_path / "study")
+def test_a_study_that_was_changed_is_found(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "study")
     path = tmp_path / "study" / "study.json"
     path.write_text(path.read_text().replace("{", "{ ", 1))
     with pytest.raises(DamageError, match="changed or damaged"):

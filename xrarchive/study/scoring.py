@@ -106,7 +106,8 @@ def write_reads(study: Study, key: Key, results: Sequence[Result]) -> bytes:
     """Every answer as a row of CSV, with the truth beside it; text cannot act as a formula."""
     stream = io.StringIO()
     rows = list(_reads(study, key, results))
-    writer = csv.writer(stream, lineterminator="\n")
+    # All text in quotes: a lone carriage return would else end a row.
+    writer = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow(rows[0] if rows else [])
     writer.writerows([cell(value) for value in row.values()] for row in rows)
     return stream.getvalue().encode()
