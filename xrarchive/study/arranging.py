@@ -40,7 +40,7 @@ class Trial:
         part: `PRACTICE`, `MAIN` or `REPEAT`.
         block: 0 for practice, then from 1.
         images: One id, or two: left, right.
-        finding: In a review what all films of the block are there for, else empty.
+        finding: In a review what the film, and all of its block, is there for; else empty.
     """
 
     part: str
@@ -95,7 +95,8 @@ def _reader_trials(
     questions = _questions(slots, protocol, rng)
     practice = [question for question in questions if slots[question[0]].practice]
     counted = [question for question in questions if not slots[question[0]].practice]
-    order = [(0, PRACTICE, practice[number], "") for number in rng.permutation(len(practice)).tolist()]
+    told = [slots[question[0]].finding if protocol.task == "review" else "" for question in practice]
+    order = [(0, PRACTICE, practice[number], told[number]) for number in rng.permutation(len(practice)).tolist()]
     order += _ordered(counted, slots, protocol, rng)
     return tuple(
         Trial(part, block, tuple(ids[number] for number in question), finding)

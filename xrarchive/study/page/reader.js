@@ -293,14 +293,16 @@ function buildPanel() {
       var row = make('fieldset', null, 'row'), key = letters.shift(), name = make('legend', item + ' ');
       name.appendChild(make('kbd', key.toUpperCase())); row.appendChild(name);
       var made = plan.answers.map(function (answer) { return choice('radio', 'item' + index, answer, answer, ''); });
-      made.forEach(function (each) { row.appendChild(each.label); });
+      var line = make('div', null, 'answers');
+      made.forEach(function (each) { line.appendChild(each.label); });
+      row.appendChild(line);
       toggles[key] = made.map(function (each) { return each.input; });
       box.querySelector('.rows').appendChild(row);
     });
   }
   if (asksFindings()) {
     box = byId('findings'); box.hidden = false;
-    box.querySelector('legend').textContent = plan.task === 'review' ? 'What else is there? (leave open what is not)' : 'Which findings do you see?';
+    box.querySelector('legend').textContent = plan.task === 'review' ? 'Which findings are there?' : 'Which findings do you see?';
     var names = plan.task === 'review' ? plan.findings : [NONE].concat(plan.findings);
     for (i = 0; i < names.length; i++) {
       var made = choice('checkbox', 'finding', names[i], names[i].replace(/_/g, ' '), letters.length ? letters.shift() : '');
@@ -363,7 +365,7 @@ function present() {
   byId('done').style.width = 100 * number / plan.trials.length + '%';
   byId('panel').reset(); byId('note').value = '';
   byId('review-of').hidden = !trial.finding;
-  byId('review-of').textContent = trial.finding ? 'Films of this block: ' + trial.finding.replace(/_/g, ' ') : '';
+  byId('review-of').textContent = trial.finding ? 'Here for: ' + trial.finding.replace(/_/g, ' ') : '';
   mark(); resetView(); tellInvert();
   show('reading');
   byId('panel').scrollTop = 0;
