@@ -22,11 +22,12 @@ from xrarchive.study.labels import measure_findings
 from xrarchive.study.protocol import FIRST_SYNTHETIC_RATING
 from xrarchive.study.readings import Readings, case_of, is_correct, read_readings
 from xrarchive.study.realism import measure_realism
+from xrarchive.study.report import render_score
 from xrarchive.study.results import Result, read_results
 from xrarchive.study.review import measure_review
 
 SCHEMA = "xrarchive.study-score/1"
-SCORE_NAME, READS_NAME = "score.json", "reads.csv"
+SCORE_NAME, READS_NAME, REPORT_NAME = "score.json", "reads.csv", "report.html"
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ def score_study(
     folder = study_dir / "score" if out is None else out
     write_json(folder / SCORE_NAME, score)
     write_bytes(folder / READS_NAME, write_reads(study, key, found))
-    return ScoreReport(folder, (folder / SCORE_NAME, folder / READS_NAME), score)
+    write_bytes(folder / REPORT_NAME, render_score(score).encode())
+    return ScoreReport(folder, tuple(folder / name for name in (SCORE_NAME, READS_NAME, REPORT_NAME)), score)
 
 
 def make_score(study: Study, key: Key, results: Sequence[Result], *, seed: int = 0) -> dict[str, Any]:
