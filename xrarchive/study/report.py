@@ -268,24 +268,26 @@ def _blinding(score: Mapping[str, Any]) -> Section:
         )
         return Table(caption, ("property", "AUC", "up to"), rows)
 
-    power = score["power"]
-    plan = Text(
-        (
-            f"All readings are worth {number(power['reads'])} independent ones. {power['detect_needs']} tell 60 % from "
-            f"guessing with 80 % power, {power['equivalence_needs']} show guessing to be within ± "
-            f"{100 * power['margin']:g} points; this study's power is {power['detect'][1]:.2f} and "
-            f"{power['equivalence'][1]:.2f}.",
-        )
-    )
+    blocks: list[Block] = [
+        table(f"Without looking at the films (each must stay below {MAX_AUC})", score["leaks"]),
+        table("By simple statistics of the images, which a reader may pick up", score["statistics"]),
+    ]
+    if "realism" in score:
+        blocks.append(Text((_power(score["power"]),)))
     return Section(
         "blinding",
-        "Was it blind, and large enough?",
+        "Was it blind?",
         "Could films be told apart without looking at them, and what could so many readings show?",
-        (
-            table(f"Without looking at the films (each must stay below {MAX_AUC})", score["leaks"]),
-            table("By simple statistics of the images, which a reader may pick up", score["statistics"]),
-            plan,
-        ),
+        tuple(blocks),
+    )
+
+
+def _power(power: Mapping[str, Any]) -> str:
+    return (
+        f"All readings are worth {number(power['reads'])} independent ones. {power['detect_needs']} tell 60 % from "
+        f"guessing with 80 % power, {power['equivalence_needs']} show guessing to be within ± "
+        f"{100 * power['margin']:g} points; this study's power is {power['detect'][1]:.2f} and "
+        f"{power['equivalence'][1]:.2f}."
     )
 
 

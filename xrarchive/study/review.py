@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from xrarchive.bootstrap import Floats
-from xrarchive.estimates import bootstrap_estimates, divide
+from xrarchive.estimates import Estimate, bootstrap_estimates, divide
 from xrarchive.study.intervals import pool_readers
 from xrarchive.study.protocol import REVIEW_ANSWERS, REVIEW_ITEMS
 from xrarchive.study.readings import Flags, Readings, reader_means
@@ -111,6 +111,8 @@ def _lift(
     (estimate,) = bootstrap_estimates(
         statistic, [(len(values), None)], name=f"lift {finding} {other} {side}", seed=seed
     )
+    if estimate.value == 0:  # seen on no film of this finding: resampling these films cannot tell how rare that is
+        estimate = Estimate(0.0, float("nan"), float("nan"))
     return measure_estimate(
         estimate,
         n=int(own.sum()),
