@@ -41,13 +41,14 @@ def templates_folder() -> Path:
     return inside if inside.is_dir() else _PACKAGE.parent / "cards"
 
 
-def render_dataset_card(manifest: Manifest, report: Mapping[str, Any], *, archive_dir: Path) -> str:
+def render_dataset_card(manifest: Manifest, report: Mapping[str, Any], *, archive_dir: Path, study: str = "") -> str:
     """The text of a dataset card, without its YAML head.
 
     Args:
         manifest: Of the archive.
         report: The content of validation.json.
         archive_dir: Named in the snippets by its last part only: a card holds no path of the publisher's machine.
+        study: Section on a reader study of this archive, if there was one.
 
     Raises:
         GateError: If the report belongs to another manifest or another version.
@@ -88,6 +89,7 @@ def render_dataset_card(manifest: Manifest, report: Mapping[str, Any], *, archiv
         privacy=_privacy(report),
         search=", ".join(f"{name} {value}" for name, value in sorted(manifest.settings.items())),
         source_terms=require_terms(manifest.terms),
+        study=study,
     )
 
 

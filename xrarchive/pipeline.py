@@ -193,21 +193,27 @@ def train_classifier(
     )
 
 
-def write_card(archive_dir: Path) -> Path:
+def write_card(archive_dir: Path, *, study: Path | None = None) -> Path:
     """Write README.md: the YAML head and the card's text, from manifest and validation.
 
+    Args:
+        archive_dir: Of the archive.
+        study: score.json of a reader study of this archive, for a section of its own.
+
     Raises:
-        InputDataError: If there is no archive or no validation.
-        GateError: If the validation belongs to another manifest.
+        InputDataError: If there is no archive, no validation, or no such score.
+        GateError: If the validation or the score belongs to another manifest.
     """
     from xrarchive.archive.readme import write_readme
     from xrarchive.cards import render_dataset_card
+    from xrarchive.study.scoring import read_card_section
 
     manifest = read_manifest(archive_dir)
     report = read_json(
         archive_dir / VALIDATION_NAME, what="validation", fix=f"Run `xrarchive validate {archive_dir}` first."
     )
-    write_readme(archive_dir, manifest, render_dataset_card(manifest, report, archive_dir=archive_dir))
+    section = "" if study is None else read_card_section(study, manifest.sha256)
+    write_readme(archive_dir, manifest, render_dataset_card(manifest, report, archive_dir=archive_dir, study=section))
     write_sums(archive_dir, manifest)
     return archive_dir / README_NAME
 

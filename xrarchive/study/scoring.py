@@ -15,14 +15,15 @@ from typing import Any
 
 from xrarchive.archive.exporting.folder import cell
 from xrarchive.bootstrap import LEVEL
-from xrarchive.files import write_bytes, write_json
+from xrarchive.errors import GateError, InputDataError
+from xrarchive.files import read_json, write_bytes, write_json
 from xrarchive.study.folder import Key, Study, read_study
 from xrarchive.study.intervals import RESAMPLES
 from xrarchive.study.labels import measure_findings
 from xrarchive.study.protocol import FIRST_SYNTHETIC_RATING
 from xrarchive.study.readings import Readings, case_of, is_correct, read_readings
 from xrarchive.study.realism import measure_realism
-from xrarchive.study.report import render_score
+from xrarchive.study.report import card_section, render_score
 from xrarchive.study.results import Result, read_results
 from xrarchive.study.review import measure_review
 
@@ -70,6 +71,26 @@ def score_study(
     write_bytes(folder / READS_NAME, write_reads(study, key, found))
     write_bytes(folder / REPORT_NAME, render_score(score).encode())
     return ScoreReport(folder, tuple(folder / name for name in (SCORE_NAME, READS_NAME, REPORT_NAME)), score)
+
+
+def read_card_section(path: Path, manifest_sha256: str) -> str:
+    """The section of a card that a score.json gives to the archive that was read.
+
+    Raises:
+        InputDataError: If there is no score.
+        DamageError: If it is not JSON.
+        GateError: If another archive was read.
+    """
+    score = read_json(path, what="score of a reader study", fix="Make it with `xrarchive study score`.")
+    if not isinstance(score, dict) or score.get("schema") != SCHEMA:
+        raise InputDataError(f"{path} is no {SCHEMA}.", fix="Make it with `xrarchive study score`.", path=path)
+    if score["manifest_sha256"] != manifest_sha256:
+        raise GateError(
+            f"{path} is about the archive {score['manifest_sha256'][:12]}, this one is {manifest_sha256[:12]}.",
+            fix="Name the score of a study of this archive.",
+            path=path,
+        )
+    return card_section(score)
 
 
 def make_score(study: Study, key: Key, results: Sequence[Result], *, seed: int = 0) -> dict[str, Any]:
