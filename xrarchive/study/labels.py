@@ -6,7 +6,7 @@ same way by the same readers, so that what they see less often in the one is not
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from xrarchive.study.concordance import fleiss_kappa
 from xrarchive.study.intervals import pool_readers
 from xrarchive.study.readings import Flags, Readings, reader_means
 from xrarchive.study.realism import pooled_measure
-from xrarchive.validation.measures import Measure, measure_estimate
+from xrarchive.validation.measures import Measure, measure_estimate, not_measured
 
 _NONE_READ = "No film of that kind was read."
 _SIDES = ("synthetic", "real")
@@ -91,14 +91,6 @@ def _share(values: Floats, rows: Flags, readings: Readings, name: str, note: str
     chosen = values[rows]
     strata = np.zeros(len(chosen), np.int64)
     if not len(chosen):
-        return pooled_measure_none()
+        return not_measured(_NONE_READ)
     found = pool_readers(lambda weights: reader_means(chosen, weights), strata, name=name, seed=seed)
     return pooled_measure(found, readings.readers, n=len(chosen), note=note, otherwise=_NONE_READ)
-
-
-def pooled_measure_none() -> Measure:
-    """Nobody read a film of the kind."""
-    return {"value": None, "reason": _NONE_READ}
-
-
-Shares = Mapping[str, Measure]

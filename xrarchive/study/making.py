@@ -6,7 +6,7 @@ machine, and it needs a yes; where the terms of the set forbid it there is no ye
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,9 +130,7 @@ def make_study(
     arrangement = arrange(slots, protocol, protocol.seed)
     files = dict(zip(arrangement.ids, encode_films(shown), strict=True))
     on_status(Status(2, 4, "steps", "leak test"))
-    blocks = [(film_block(image, data), data) for image, data in files.items()]
-    leaks = measure_container(slots, blocks, protocol, seed=protocol.seed)
-    require_tight(leaks)
+    leaks = _tested(slots, files, protocol)
     key = _key(couples, slots, arrangement.ids, protocol, label_lifts(radiographs, manifest.findings))
     study = Study(
         protocol=protocol,
@@ -145,7 +143,7 @@ def make_study(
         set_sha256=radiographs.sha256,
         terms=radiographs.terms,
         power=plan.power,
-        leaks=tuple(leaks),
+        leaks=leaks,
         statistics=tuple(measure_statistics(slots, shown)),
     )
     on_status(Status(3, 4, "steps", "pages"))
@@ -154,7 +152,15 @@ def make_study(
     return _report(out, study, couples, plan)
 
 
-def _write(out: Path, study: Study, key: Key, files: dict[str, bytes]) -> None:
+def _tested(slots: Sequence[Slot], files: Mapping[str, bytes], protocol: Protocol) -> tuple[Leak, ...]:
+    """What the container gives away; refused if that is anything."""
+    blocks = [(film_block(image, data), data) for image, data in files.items()]
+    leaks = measure_container(slots, blocks, protocol, seed=protocol.seed)
+    require_tight(leaks)
+    return tuple(leaks)
+
+
+def _write(out: Path, study: Study, key: Key, files: Mapping[str, bytes]) -> None:
     with atomic_folder(out) as temporary:
         (temporary / READERS_FOLDER).mkdir()
         for reader, token in key.tokens.items():
