@@ -109,7 +109,7 @@ def test_the_policy_lets_in_one_program_and_one_style(studies):
 
 
 def test_a_hostile_title_stands_in_the_page_as_text(make, tmp_path):
-    title = "</title></script><script>alert(1)</script>\u2028"
+    title = "</title></script><script>alert(1)</script>"
     make(tmp_path / "study", title=title)
     text = (tmp_path / "study" / "readers" / "reader-1.html").read_text()
     assert "<script>alert" not in text

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import random
+import re
 
 import pytest
 
-from xrarchive.errors import DamageError, InputDataError, XrArchiveError
+from xrarchive.errors import DamageError, InputDataError, SettingsError, XrArchiveError
+from xrarchive.study import pages
 from xrarchive.study.folder import read_study
+from xrarchive.study.report import render_score
 from xrarchive.study.results import canonical, checksum, read_results
 from xrarchive.study.scoring import make_score, score_study
 
@@ -203,6 +207,27 @@ def test_five_hundred_hostile_remarks_are_text_in_every_output(folder, paths, ed
         notes = {remark["text"] for remark in report.score["remarks"]}
         assert notes <= set(HOSTILE)
         assert {row[-1].removeprefix("'") for row in table[1:] if row[-1]} >= {note.removeprefix("'") for note in notes}
+
+
+def test_five_hundred_hostile_titles_are_text_or_refused(folder, paths):
+    study, key = read_study(folder)
+    score = make_score(study, key, read_results(paths, study, key))
+    kept = 0
+    for title in HOSTILE:
+        try:
+            protocol = dataclasses.replace(study.protocol, title=title)
+        except SettingsError:
+            assert not title.isprintable()
+            continue
+        kept += 1
+        named = dataclasses.replace(study, protocol=protocol)
+        plan = pages._plan(named, "reader-1", "x")
+        assert json.loads(plan)["title"] == title
+        assert "<" not in plan
+        shown = [pages._head(title)] + ([render_score({**score, "title": title})] if kept % 20 == 0 else [])
+        for page in shown:
+            assert not re.search(r"<(script>alert|img|svg|iframe|a href=javascript|b>|style>\*)", page)
+    assert kept > 300
 
 
 def test_partial_and_single_readers_are_scored(folder, paths, edit):

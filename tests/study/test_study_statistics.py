@@ -120,6 +120,14 @@ def test_perfect_readers_get_no_interval_of_width_zero():
     assert found.low == pytest.approx(wilson(50, 50)[0])
 
 
+def test_readers_who_differ_by_rounding_alone_do_not_differ():
+    correct = np.zeros((7, 3))
+    correct[:2] = 1
+    shifted = correct + np.array([0, 1e-16, 2e-16])
+    found = pool_readers(lambda weights: reader_means(shifted, weights) + 1e-17, np.zeros(7, int), name="x")
+    assert (found.low, found.high) == found.cases
+
+
 def test_a_reader_without_readings_is_left_out(rng):
     correct = (rng.random((60, 3)) < 0.7).astype(float)
     more = np.column_stack([correct, np.full(60, nan)])

@@ -24,6 +24,8 @@ import numpy.typing as npt
 from xrarchive.bootstrap import LEVEL, Codes, Floats, draw_multiplicities, make_rng, percentile_interval
 
 RESAMPLES = 1000
+# A spread below this is that of adding up in another order, not that of readers.
+_ROUNDING = 1e-12
 
 # How often each case is drawn, [B, C] -> the number of every reader in each resample, [R, B].
 ReaderStatistic = Callable[[Floats], Floats]
@@ -203,7 +205,7 @@ def _other_readers(
     count = len(values)
     spread = float(values.var(ddof=1)) if count > 1 else 0.0
     of_readers = spread - (variance - between)
-    if count == 1 or not of_readers > 0:
+    if count == 1 or not of_readers > _ROUNDING:
         return of_cases, math.inf
     total = of_readers / count + of_cases**2
     return math.sqrt(total), total**2 / ((spread / count) ** 2 / (count - 1))

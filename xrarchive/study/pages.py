@@ -45,19 +45,18 @@ def write_page(path: Path, study: Study, reader: str, token: str, files: Mapping
     Raises:
         StorageError: If the disk refuses.
     """
-    plan = json.dumps(_plan(study, reader, token), ensure_ascii=True).replace("<", "\\u003c")
     with atomic_open(path) as stream:
         stream.write(_head(study.protocol.title).encode())
         for image in sorted(files):
             stream.write(film_block(image, files[image]).encode())
-        stream.write(f'<script type="application/json" id="plan">{plan}</script>\n'.encode())
+        stream.write(f'<script type="application/json" id="plan">{_plan(study, reader, token)}</script>\n'.encode())
         stream.write(f"<script>{_read('reader.js')}</script>\n</body>\n</html>\n".encode())
 
 
-def _plan(study: Study, reader: str, token: str) -> dict[str, Any]:
-    """What the program needs. Which cases are asked twice is not in it."""
+def _plan(study: Study, reader: str, token: str) -> str:
+    """What the program needs, as JSON that cannot end its element. Which cases are asked twice is not in it."""
     protocol = study.protocol
-    return {
+    plan: dict[str, Any] = {
         "study": study.sha256,
         "reader": reader,
         "token": token,
@@ -78,6 +77,7 @@ def _plan(study: Study, reader: str, token: str) -> dict[str, Any]:
             for trial in study.trials[reader]
         ],
     }
+    return json.dumps(plan, ensure_ascii=True).replace("<", "\\u003c")
 
 
 def _head(title: str) -> str:

@@ -74,7 +74,8 @@ class Protocol:
         _require(MIN_PRACTICE <= self.practice <= self.cases, "practice", self.practice, f"{MIN_PRACTICE} to the cases")
         _require(self.block >= 1, "block", self.block, "at least 1")
         _require(0 < self.margin < 0.5, "margin", self.margin, "above 0 and below 0.5")
-        _require(0 < len(self.title.strip()) <= _MAX_TITLE, "title", self.title, f"1 to {_MAX_TITLE} characters")
+        fits = 0 < len(self.title.strip()) <= _MAX_TITLE and self.title.isprintable()
+        _require(fits, "title", self.title, f"1 to {_MAX_TITLE} printable characters")
         _require(self.seed >= 0, "seed", self.seed, "0 or more")
 
     @property
