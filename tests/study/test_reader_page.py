@@ -290,6 +290,8 @@ def test_without_storage_the_answers_go_by_file(sit_down, fault, screenshots):
     reader.read(0, 14)
     assert "This browser keeps nothing" in page.inner_text("#warning")
     page.screenshot(path=str(screenshots / "study-no-storage.png"))
+    box = page.locator(".tools").bounding_box()
+    assert box["y"] + box["height"] <= 900  # the warning pushes nothing out of the window
     assert reader.seen.violations() == []
     part = reader.save("#part")
     assert part.name.endswith("-part.json")

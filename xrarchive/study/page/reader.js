@@ -320,6 +320,7 @@ function buildPanel() {
 function show(name) {
   ['start', 'reading', 'rest', 'end'].forEach(function (each) { byId(each).hidden = each !== name; });
   screen = name;
+  document.body.className = name === 'reading' ? 'busy' : '';
   byId('copy').hidden = byId('copy').hidden || name === 'reading';
   var title = byId(name).querySelector('h1');
   if (title) { title.focus(); }
