@@ -9,8 +9,9 @@
 4. `check --read-data` against sha256 in one thread over the same bytes.
 5. Bytes that hf_xet sends of an extended archive and of some with withdrawals, to a store that holds the first version.
 
-Both sides take turns, and ratios are medians over turns; 1 or more means that ours is no slower. Shares of bytes sent
-are of the new version's own. Memory is the most a process held, imports included. Films come from --data where it is.
+Both sides take turns, and ratios are medians over turns; 1 or more means that ours is no slower. Loading is measured in
+seconds of the processor. Shares of bytes sent are of the new version's own. Memory is the most a process held, imports
+included. Films come from --data where it is.
 """
 
 from __future__ import annotations
