@@ -69,14 +69,14 @@ class ReidentificationSettings:
 
     seed: int = 0
     dimensions: int = 64
-    width: int = 16
+    width: int = 24
     steps: int = 600
     batch: int = 96
     learning_rate: float = 3e-3
-    temperature: float = 0.1
-    twice: float = 0.3
-    shift: float = 0.08
-    zoom: float = 0.08
+    temperature: float = 0.05
+    twice: float = 0.1
+    shift: float = 0.06
+    zoom: float = 0.04
     contrast: float = 0.15
 
 

@@ -28,8 +28,10 @@ Indices = npt.NDArray[np.int64]
 # Memory of a search, beside the images themselves.
 BLOCK_BYTES = 64_000_000
 
-# Directions of the first look. 64 leave twice as many films open, 256 cost twice as much.
+# Directions of the first look. 64 leave twice as many films open, 256 cost twice as much; rows of few dimensions get a
+# quarter of them.
 _SKETCH = 128
+_SKETCH_SHARE = 4
 _SAMPLE = 1024
 # Above this share of open pairs the few directions have not helped, and it is faster to look at the block in full:
 # pairs of views are measured by products, four times as slow as the look; pairs of rows one by one, 50 times as slow.
@@ -153,11 +155,13 @@ class _Sketch:
     def of(cls, sample: Rows, directions: int) -> _Sketch:
         """The directions in which the sample varies most."""
         centre = sample.mean(axis=0)
-        if directions >= sample.shape[1]:
+        if directions >= min(sample.shape):
             return cls(centre, None)
         away = (sample - centre).astype(np.float64)
-        _, vectors = np.linalg.eigh(away @ away.T)
-        basis, _ = np.linalg.qr(away.T @ vectors[:, ::-1][:, :directions])
+        if len(away) < away.shape[1]:
+            basis, _ = np.linalg.qr(away.T @ _last_eigenvectors(away @ away.T, directions))
+        else:
+            basis = _last_eigenvectors(away.T @ away, directions)
         return cls(centre, np.ascontiguousarray(basis, np.float32))
 
     def full(self) -> _Sketch:
@@ -184,6 +188,12 @@ class _Sketch:
         return np.column_stack([inside, np.sqrt(rest)]), norms
 
 
+def _last_eigenvectors(symmetric: Floats, count: int) -> Floats:
+    """Of the largest eigenvalues: float64 [n, count], orthonormal."""
+    vectors: Floats = np.linalg.eigh(symmetric)[1][:, -count:]
+    return vectors
+
+
 class _Search:
     """One call: the gallery's sketch, and the full one if that does not help."""
 
@@ -195,7 +205,7 @@ class _Search:
         rows = gallery.rows(sample)
         if queries.rows(np.zeros(1, np.int64)).shape[1] != rows.shape[1]:
             raise ValueError("queries and gallery have rows of different lengths")
-        self.sketches = [_Sketch.of(rows, min(_SKETCH, len(rows) - 1))]
+        self.sketches = [_Sketch.of(rows, min(_SKETCH, -(-rows.shape[1] // _SKETCH_SHARE)))]
         if self.sketches[0].basis is not None:
             self.sketches.append(self.sketches[0].full())
         self.kept: list[Rows] = []
@@ -220,7 +230,7 @@ class _Search:
             open_pairs[mine, own[mine]] = False
             if np.count_nonzero(open_pairs) <= self.hopeless * open_pairs.size:
                 break
-        query, index = np.nonzero(open_pairs)
+        query, index = np.divmod(np.flatnonzero(open_pairs), len(self.gallery))
         distance = np.sqrt(self._exact(rows, query, index))
         return self._sorted(len(items), query, index, distance, within, items)
 
