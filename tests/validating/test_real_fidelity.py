@@ -1,0 +1,98 @@
+"""The instrument on real films: what cannot be told apart must pass, what is worse must be seen.
+
+Skipped without the films. On the side of the images stands one film of each patient: images are independent, and the
+films of one patient are not.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xrarchive.bootstrap import disjoint_halves, group_codes, make_rng
+from xrarchive.building import weights_path
+from xrarchive.classifier.classifier import load_classifier
+from xrarchive.features import extract_features, open_space
+from xrarchive.radiographs import ingest, open_set
+from xrarchive.validation.degrading import blur_slightly, degrade
+from xrarchive.validation.fidelity import FRECHET, KERNEL, measure_fidelity
+from xrarchive.validation.instruments import BAR, spearman
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+DATA = Path(os.environ.get("XRARCHIVE_DATA", Path(__file__).resolve().parents[2].parent / "shared" / "data"))
+DRAWS = 10
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    if not (DATA / "nih64" / "labels.csv").is_file():
+        pytest.skip(f"no real radiographs at {DATA / 'nih64'}; set XRARCHIVE_DATA")
+    folder = tmp_path_factory.mktemp("nih64")
+    ingest(DATA / "nih64", folder, size_px=64, terms=("nih-chestxray14",))
+    return open_set(folder)
+
+
+@pytest.fixture(scope="module")
+def spaces():
+    judge = load_classifier(weights_path("judge", None), role="judge")
+    return {name: open_space(name, judge=judge) for name in ("imagenet", "judge")}
+
+
+@pytest.fixture(scope="module")
+def features(films, spaces):
+    return {name: extract_features(space, np.asarray(films.pixels)) for name, space in spaces.items()}
+
+
+def halves(films, draw):
+    """Rows of one film of each patient of one half, and of all films of the other half."""
+    codes = group_codes(films.patients, len(films.pixels))
+    first, second = disjoint_halves(codes, len(codes), make_rng(draw, "real halves"))
+    first = make_rng(draw, "one each").permutation(first)
+    return np.sort(first[np.unique(codes[first], return_index=True)[1]]), second
+
+
+def measured(metric, space, synthetic, real, patients, **more):
+    return measure_fidelity(metric, synthetic, real, patients=patients, seed=0, space=space, **more)
+
+
+@pytest.mark.parametrize(("metric", "space"), [(KERNEL, "imagenet"), (KERNEL, "judge"), (FRECHET, "judge")])
+def test_real_against_real_is_not_told_apart(metric, space, films, features):
+    found = []
+    for draw in range(DRAWS):
+        first, second = halves(films, draw)
+        rows = features[space]
+        found.append(
+            measured(metric, space, rows[first], rows[second], group_codes(films.patients[second], len(second)))
+        )
+    covered = sum(one["ratio"]["low"] <= 1 <= one["ratio"]["high"] for one in found)
+    assert covered >= DRAWS - 1, [one["ratio"] for one in found]
+    if metric is KERNEL:
+        assert sum(one["low"] <= 0 <= one["high"] for one in found) >= DRAWS - 3
+
+
+@pytest.mark.parametrize(("metric", "space"), [(KERNEL, "imagenet"), (KERNEL, "judge"), (FRECHET, "judge")])
+@pytest.mark.parametrize(("kind", "level"), [("blur", 3), ("noise", 3)])
+def test_blurred_and_noisy_films_are_caught(metric, space, kind, level, films, spaces, features):
+    first, second = halves(films, 0)
+    pixels = np.asarray(films.pixels)
+    worse = extract_features(spaces[space], degrade(pixels[first], kind, level))
+    control = extract_features(spaces[space], blur_slightly(pixels[second]))
+    patients = group_codes(films.patients[second], len(second))
+    found = measured(metric, space, worse, features[space][second], patients, blurred=control)
+    assert found["ratio"]["low"] > 1, found
+    assert found["low"] > found["floor"]["value"] + 3 * found["floor"]["sd"]
+    assert found["control"]["value"] > found["floor"]["value"] + 3 * found["floor"]["sd"]
+
+
+@pytest.mark.parametrize("kind", ["blur", "noise"])
+def test_kid_follows_the_strength_of_a_defect(kind, films, spaces, features):
+    first, second = (rows[:300] for rows in halves(films, 0))
+    pixels = np.asarray(films.pixels)
+    for name, space in spaces.items():
+        levels = [features[name][first]]
+        levels += [extract_features(space, degrade(pixels[first], kind, level)) for level in range(1, 6)]
+        values = [KERNEL.distance(worse, features[name][second]) for worse in levels]
+        assert spearman(range(6), values) >= BAR, (name, values)
