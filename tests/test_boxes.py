@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xrarchive.boxes import draw_targets, make_boxes, nuisance_tolerance, stratum_shifts
+from xrarchive.boxes import (
+    bars_by_stratum,
+    draw_targets,
+    lowest_bars,
+    make_boxes,
+    nuisance_tolerance,
+    stratum_shifts,
+)
 from xrarchive.errors import InputDataError
 from xrarchive.plan import Plan, PlannedImage, SearchSettings
 from xrarchive.records import ImageRequest
@@ -133,3 +140,34 @@ def test_a_nuisance_the_guide_does_not_know_is_refused_by_name() -> None:
     assert "--match" in caught.value.fix
     with pytest.raises(InputDataError, match="it knows no nuisance"):
         nuisance_tolerance(SearchSettings(match=("view",)), KnownGuide(nuisances=()))
+
+
+def test_the_lowest_bar_is_that_of_the_build_or_of_the_least_stratum() -> None:
+    names = ("Edema", "Mass", "Hernia")
+    plain = lowest_bars(names, SearchSettings(strictness=0.1), GUIDE)
+    np.testing.assert_allclose(plain, [9, 90, np.nan])
+    natural = lowest_bars(names, SearchSettings(natural=True), GUIDE)
+    np.testing.assert_allclose(natural, [9.8, 90, np.nan])
+    matched = lowest_bars(names, SearchSettings(strictness=0.1, match=("view", "sex")), GUIDE)
+    np.testing.assert_allclose(matched, [9 - 4.5 - 4.5, 90 - 45 - 45, np.nan])
+
+
+def test_a_natural_bar_needs_a_finding_that_can_be_called() -> None:
+    mute = dataclasses.replace(GUIDE, thresholds=np.array([0.5, np.nan, 0.9], np.float32))
+    found = lowest_bars(("Edema", "Mass"), SearchSettings(natural=True), mute)
+    np.testing.assert_allclose(found, [np.nan, 90])
+
+
+def test_bars_by_stratum_are_those_images_were_made_with() -> None:
+    """As `stratum_shifts` moves the lower edges of a planned image without targets of its own."""
+    seen = {"view": np.array([False, True]), "sex": np.array([True, True])}
+    search = SearchSettings(strictness=0.1, targets=False, match=("view",))
+    bars = bars_by_stratum(("Mass", "Hernia"), search, GUIDE, seen, 2)
+    np.testing.assert_allclose(bars, [[45, np.nan], [135, np.nan]])
+    plan = make_plan((ImageRequest(("Mass",), 1),), strictness=0.1, targets=False, match=("view",))
+    images = planned(plan)
+    low, _ = make_boxes(plan, images, GUIDE)
+    shifts = stratum_shifts(plan, images, GUIDE)
+    for side in (0, 1):
+        assert low[0, 2] + shifts[0, side, 0, 2] == pytest.approx(bars[side, 0])
+    assert lowest_bars(("Mass",), search, GUIDE)[0] == bars[:, 0].min()

@@ -124,6 +124,10 @@ def test_a_whole_validation_measures_labels_and_diversity(built, tiny_set, tiny_
     for found in labels["findings"].values():
         assert {*STEERING, "within", "coverage_by", "purity"} <= set(found)
         assert found["off_target"]["value"] is not None
+    held = labels["held_against"]
+    assert held["draws"] == {"n": 500}
+    assert held["control"]["set"] == held["labelled"]["set"] == tiny_set.name
+    assert 0 < held["control"]["n"] < held["labelled"]["n"]
     assert set(labels["histograms"]) == set(labels["findings"])
     assert diversity["prevalence"]["draws"]["Effusion"]["n"] == 500
     assert diversity["co_occurrence"]["distance"]["draws"]["value"] is not None

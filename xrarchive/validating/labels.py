@@ -13,6 +13,7 @@ from xrarchive.validation.nuisances import measure_nuisances
 from xrarchive.validation.offtarget import measure_subgroups, strata_names
 from xrarchive.validation.raters import FILTERED, Rater, measure_raters
 from xrarchive.validation.reached import measure_reached, measure_stored
+from xrarchive.validation.scored import Films, Scored
 from xrarchive.validation.sides import Evidence, Sides
 from xrarchive.validation.steering import histogram, measure_asked_and_called, measure_steering, unusable, without
 
@@ -30,12 +31,17 @@ def measure(material: Material) -> dict[str, Any]:
     for name, groups in _subgroups(material, rater):
         rated["findings"][name]["coverage_by"] = groups
     scored = {role: scores.findings for role, scores in material.scored.by.items()}
+    held = evidence(material, rater.role)
     return {
         **rated,
+        "held_against": {
+            "draws": _described(held.draws),
+            "control": _described(held.control),
+            "labelled": _described(held.labelled),
+            "resamples": material.label_resamples,
+        },
         "histograms": {one.name: histogram(one) for one in _sides(material, rater) if not unusable(one)},
-        "co_occurrence": measure_asked_and_called(
-            evidence(material, rater.role), rater, seed=subject.seed, resamples=material.label_resamples
-        ),
+        "co_occurrence": measure_asked_and_called(held, rater, seed=subject.seed, resamples=material.label_resamples),
         "reached": _reached(material),
         "stored_scores": measure_stored(images.image_ids, {"guide": images.guide, "judge": images.judge}, scored),
         "nuisances": measure_nuisances(subject.nuisances, subject.findings, images, seed=subject.seed),
@@ -47,6 +53,13 @@ def evidence(material: Material, role: str) -> Evidence:
     control = material.guide if isinstance(material.guide, str) else material.real.unseen("guide", role)
     images = material.subject.images
     return Evidence(images.asked, material.scored, material.draws, control, material.real.labelled(role))
+
+
+def _described(side: Scored | Films | str) -> dict[str, object]:
+    """What stood on one side of the measures: how many, and of which set of radiographs."""
+    if isinstance(side, str):
+        return not_measured(side)
+    return {"n": len(side.pixels)} if isinstance(side, Scored) else {"n": len(side), "set": side.name}
 
 
 def _sides(material: Material, rater: Rater) -> Iterator[Sides]:

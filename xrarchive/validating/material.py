@@ -27,9 +27,9 @@ from xrarchive.plan import SearchSettings
 from xrarchive.radiographs import RadiographSet, open_set
 from xrarchive.records import OnStatus
 from xrarchive.validating.scoring import (
-    DRAWS,
+    FEWEST_DRAWS,
+    MOST_DRAWS,
     MOST_FILMS,
-    QUICK_DRAWS,
     QUICK_FILMS,
     FilmPools,
     draw_pixels,
@@ -109,7 +109,8 @@ class Material:
         """Random draws of the generator, scored; a sentence if it is not at hand."""
         if isinstance(self.generator, str):
             return self.generator
-        count = QUICK_DRAWS if self.quick else DRAWS
+        most = FEWEST_DRAWS if self.quick else MOST_DRAWS
+        count = min(max(2 * len(self.subject.images.pixels), FEWEST_DRAWS), most)
         pixels = draw_pixels(self.generator, count, seed=self.subject.seed, on_status=self.on_status)
         return self._score(pixels, "random draws")
 

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 Flags = npt.NDArray[np.bool_]
 
-# Random draws of the generator: a share of .05 is then known to within .01.
-DRAWS, QUICK_DRAWS = 2_000, 500
+# Random draws of the generator: twice the images, within these; of 2,000, a share of .05 is known to within .01.
+FEWEST_DRAWS, MOST_DRAWS = 500, 2_000
 # Films of a set that are scored at most.
 MOST_FILMS, QUICK_FILMS = 10_000, 2_000
 _BLOCK = 256

@@ -56,7 +56,7 @@ class Films:
     """M real radiographs.
 
     Attributes:
-        name: What a note calls them: "the 9,028 films of mednist64 that neither was trained on".
+        name: Of the set of radiographs they are from.
         scored: What the classifiers say of them.
         labels: float32 [M, K], 1, 0 or NaN for unknown, in the subject's order.
         patients: str [M]; blank is a patient of its own.
