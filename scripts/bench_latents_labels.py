@@ -218,8 +218,8 @@ def _print_finding(finding: str, found: Mapping[str, Any]) -> None:
     reach = ", ".join(f"{100 * share:.1f} % of {name}" for name, share in found["reach_the_bar"].items())
     transfer, dose = found["transfer"], found["dose"]
     numbers = [
-        f"transfer {told(transfer)}: asked {told(transfer.get('asked'))}",
-        f"films {told(transfer.get('control'))}",
+        f"transfer {told(transfer)}: asked {told(transfer.get('auroc'))}",
+        f"films {told(transfer.get('auroc', {}).get('ceiling'))}",
         f"dose {told(dose)}, films {told(dose.get('ceiling'))}",
         f"exaggeration excess {told(found['exaggeration'].get('excess'))}",
         f"view {told(found['view'])}",

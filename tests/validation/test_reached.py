@@ -16,7 +16,7 @@ def world(count=200):
 def test_an_archive_as_it_was_built_reaches_all_bars():
     found = measure_reached(FINDINGS, *world())
     assert (found["value"], found["n"], found["image_ids"]) == (1, 200, [])
-    assert found["by_finding"] == {"Edema": {"value": 1, "n": 100}, "Mass": {"value": 1, "n": 100}}
+    assert found["by_finding"] == {"Edema": {"share": 1, "n": 100}, "Mass": {"share": 1, "n": 100}}
 
 
 def test_a_tenth_of_swapped_labels_is_named():

@@ -101,7 +101,7 @@ def test_steering_that_carries_over_transfers_and_one_that_does_not_does_not(rng
         np.concatenate([good.images.by["judge"].findings[:100, 0], good.draws.by["judge"].findings[:, 0]]),
         np.repeat([1, 0], [100, 400]),
     )
-    assert found["transfer"]["asked"]["value"] == pytest.approx(expected, rel=1e-5)
+    assert found["transfer"]["auroc"]["value"] == pytest.approx(expected, rel=1e-5)
     assert 0.5 < found["dose"]["value"] < 1.7
     assert found["exaggeration"]["excess"]["low"] < 0.05
     fooled = world(rng, edema=0)
@@ -124,8 +124,8 @@ def test_what_was_not_asked_and_moved_is_off_target(rng):
     assert still["value"] < 0.35
     assert moved["value"] == pytest.approx(2, abs=0.4)
     assert list(moved["by_finding"]) == ["Mass"]
-    assert moved["by_finding"]["Mass"]["value"] > 1.5
-    assert abs(moved["by_finding"]["Mass"]["real"]) < 0.4
+    assert moved["by_finding"]["Mass"]["images"] > 1.5
+    assert abs(moved["by_finding"]["Mass"]["films"]) < 0.4
     assert moved["floor"]["value"] < 0.4
 
 

@@ -213,5 +213,5 @@ def _show_labels(result: Result) -> None:
         for row in label_rows(result)
     ]
     if rows:
-        say("", "Labels, by those who steered nothing: 1 = what real films that the guide accepts give (transfer):")
+        say("", "Labels, by classifiers that steered nothing; transfer: 1 = as when choosing among real films:")
         table(["finding", "by", "n", "AUROC", "on films", "transfer", "P(shown)", ""], rows)

@@ -48,7 +48,7 @@ def measure_off_target(one: Sides) -> Measure:
     """How far the other findings moved against random draws, in images where they were not asked.
 
     Value: the mean over other findings of |mean over images - mean over draws| / sd over draws, of the rater's logits;
-    `floor`: the same of the control against films at large. `by_finding` has the signs.
+    `floor`: the same of the control against films at large. `by_finding` has both with their signs.
     """
     draws = one.evidence.draws
     if isinstance(draws, str):
@@ -219,6 +219,6 @@ def _really_moved(one: Sides, others: list[int]) -> Floats | None:
 
 def _by_finding(names: list[str], changes: Floats, real: Floats | None) -> dict[str, dict[str, float]]:
     return {
-        name: {"value": rounded(float(change)), **({} if real is None else {"real": rounded(float(real[place]))})}
+        name: {"images": rounded(float(change)), **({} if real is None else {"films": rounded(float(real[place]))})}
         for place, (name, change) in enumerate(zip(names, changes, strict=True))
     }

@@ -50,7 +50,7 @@ def measure_reached(
         missed = checked & ~(guide >= bars - _SLACK_LOGITS)
     failing = np.asarray(missed.any(axis=1))
     by_finding = {
-        name: {"value": rounded(float(1 - missed[:, column].sum() / count)), "n": count}
+        name: {"share": rounded(float(1 - missed[:, column].sum() / count)), "n": count}
         for column, name in enumerate(findings)
         if (count := int(checked[:, column].sum()))
     }

@@ -18,6 +18,7 @@ from xrarchive.validation.scored import Films, Flags, Logits, Scored
 # Images, draws and accepted films that a comparison with the control, or a view of its own, needs.
 MINIMUM_COMPARED = 20
 VIEWS = ("AP", "PA")
+CHANCE = {"value": 0.5, "note": "What a rater that guesses scores."}
 # What the control is, in notes.
 ACCEPTED = "the films the guide puts into the same box"
 

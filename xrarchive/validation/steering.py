@@ -22,7 +22,7 @@ from xrarchive.validation.measures import Measure, measure_estimate, not_measure
 from xrarchive.validation.offtarget import measure_gap, measure_off_target, measure_view
 from xrarchive.validation.raters import Rater
 from xrarchive.validation.scored import Films, Flags, Scored
-from xrarchive.validation.sides import VIEWS, Evidence, Sides, auroc_between, auroc_measure, mean_measure
+from xrarchive.validation.sides import CHANCE, VIEWS, Evidence, Sides, auroc_between, auroc_measure, mean_measure
 from xrarchive.validation.strength import measure_strength, measure_transfer
 
 STEERING = ("transfer", "dose", "exaggeration", "sensitivity", "specificity", "guide_gap", "off_target", "view")
@@ -154,9 +154,8 @@ def _within(one: Sides, view: str) -> dict[str, Measure]:
             f"AUROC of the {one.role} for images asked to show {one.name} against those where it was not asked, among "
             f"those it sees as {view}."
         )
-        chance = {"value": 0.5, "note": "What a rater that guesses scores."}
         interval = auroc_between(asked, others, seed=one.seed, resamples=one.resamples)
-        found = auroc_measure(interval, note, floor=chance, ceiling=_really_within(one, view))
+        found = auroc_measure(interval, note, floor=CHANCE, ceiling=_really_within(one, view))
     return _of_view(found, measure_transfer(one, view))
 
 

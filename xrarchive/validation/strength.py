@@ -11,9 +11,11 @@ from typing import Any
 from xrarchive.validation import labels
 from xrarchive.validation.measures import Measure, as_bound, measure_estimate, not_measured
 from xrarchive.validation.scored import Films
-from xrarchive.validation.sides import ACCEPTED, MINIMUM_COMPARED, Sides
+from xrarchive.validation.sides import ACCEPTED, CHANCE, MINIMUM_COMPARED, Sides
 
 STRENGTH = ("dose", "exaggeration")
+
+_NO_EXCESS = {"value": 0.0, "note": "As many as among real films."}
 
 
 def measure_transfer(one: Sides, view: str | None = None) -> Measure:
@@ -57,10 +59,15 @@ def measure_strength(one: Sides) -> dict[str, Measure]:
 
 def _told_transfer(one: Sides, found: labels.Transfer, count: int, accepted: int) -> Measure:
     role = one.role
+    ranked = (
+        f"AUROC of the {role} for images asked to show {one.name} against random draws; `ceiling` is that for films."
+    )
+    control = as_bound(found.control, accepted, f"Of {ACCEPTED} against all films.")
     extra = {
         "ceiling": {"value": 1.0, "note": f"Steering shows the {role} as much as choosing among real films does."},
-        "asked": as_bound(found.synthetic, count, f"AUROC of the {role}: images of {one.name} against random draws."),
-        "control": as_bound(found.control, accepted, f"AUROC of the {role}: {ACCEPTED} against all films."),
+        "auroc": measure_estimate(
+            found.synthetic, n=count, note=ranked, otherwise="", floor=CHANCE, extra={"ceiling": control}
+        ),
     }
     return measure_estimate(
         found.transfer,
@@ -78,7 +85,7 @@ def _dose(one: Sides, positive: Films, negative: Films, chosen: Films | None) ->
     sides = one.logits(positive.scored), one.logits(negative.scored)
     how = {"positive_groups": positive.patients, "negative_groups": negative.patients, **_how(one)}
     found = labels.dose(one.logits(one.images)[one.asked], *sides, **how)
-    extra = {}
+    extra: dict[str, object] = {}
     if chosen is not None and found.defined:
         beside = labels.dose(one.logits(chosen.scored), *sides, asked_groups=chosen.patients, **how)
         extra["ceiling"] = as_bound(beside, len(chosen), f"Of {ACCEPTED}.")
@@ -96,13 +103,15 @@ def _dose(one: Sides, positive: Films, negative: Films, chosen: Films | None) ->
 def _exaggeration(one: Sides, positive: Films, chosen: Films | None) -> Measure:
     asked, marked = one.logits(one.images)[one.asked], one.logits(positive.scored)
     how = {"positive_groups": positive.patients, **_how(one)}
-    extra = {}
+    extra: dict[str, object] = {}
     if chosen is not None:
         films = one.logits(chosen.scored)
         beside = labels.exaggeration(films, marked, asked_groups=chosen.patients, **how)
         excess = labels.exaggeration_excess(asked, films, marked, control_groups=chosen.patients, **how)
         extra["ceiling"] = as_bound(beside, len(chosen), f"Of {ACCEPTED}.")
-        extra["excess"] = as_bound(excess, len(asked), "The value less the ceiling.")
+        extra["excess"] = measure_estimate(
+            excess, n=len(asked), note="That share less that of the same films.", otherwise="", floor=_NO_EXCESS
+        )
     return measure_estimate(
         labels.exaggeration(asked, marked, **how),
         n=len(asked),
