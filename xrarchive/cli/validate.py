@@ -55,6 +55,12 @@ from xrarchive.settings import DEFAULT_SPACES, FEATURE_SPACES, VALIDATION_PARTS,
 @click.option(
     "--workers", metavar="N", type=click.IntRange(min=1), help="Processes to measure with.  [default: all cores]"
 )
+@click.option(
+    "--strip",
+    metavar="PNG",
+    type=FILE,
+    help="Show the images nearest to training films beside those. Real films: for your eyes, outside the archive.",
+)
 @click.option("--waive", metavar="GATE", multiple=True, help="Accept a closed gate, for all to read.  May be repeated.")
 @click.option("--reason", metavar="TEXT", help="Why the waived gates are accepted.")
 @json_option("the content of validation.json")
@@ -71,6 +77,7 @@ def validate(
     only: tuple[str, ...] | None,
     quick: bool,
     workers: int | None,
+    strip: Path | None,
     waive: tuple[str, ...],
     reason: str | None,
     **weights: Path | None,
@@ -88,7 +95,11 @@ def validate(
     """
     from xrarchive import pipeline
 
-    _require_one_subject(archive, images, labels, {"--findings": findings, "--out": out}, weights["generator"])
+    of_folders, of_archives = (
+        {"--findings": findings, "--out": out},
+        {"--generator": weights["generator"], "--strip": strip},
+    )
+    _require_one_subject(archive, images, labels, of_folders, of_archives)
     project = load_project(Path())
     settings = project.validate
     given: dict[str, Any] = {
@@ -111,7 +122,7 @@ def validate(
             report = pipeline.audit(images, labels, findings=findings, out=out, on_status=on_status, **given)
         else:
             generator = weights["generator"] or project.build.generator
-            report = pipeline.validate(folder, generator=generator, on_status=on_status, **given)
+            report = pipeline.validate(folder, generator=generator, strip=strip, on_status=on_status, **given)
 
     if not first:
         return EXIT_OK
@@ -131,19 +142,17 @@ def _require_one_subject(
     archive: Path | None,
     images: Path | None,
     labels: Path | None,
-    others: Mapping[str, object],
-    generator: Path | None,
+    of_folders: Mapping[str, object],
+    of_archives: Mapping[str, object],
 ) -> None:
     """An archive, or a folder with its labels; options of the one do not go with the other."""
     if (images is None) != (labels is None):
         raise click.UsageError("--images DIR and --labels CSV go together.")
-    if images is None:
-        if strays := [name for name, value in others.items() if value is not None]:
-            raise click.UsageError(f"{strays[0]} goes with --images DIR.")
-    elif archive is not None:
+    if images is not None and archive is not None:
         raise click.UsageError("Name an archive or --images DIR, not both.")
-    elif generator is not None:
-        raise click.UsageError("--generator goes with an archive: a folder does not say what made it.")
+    foreign, home = (of_folders, "--images DIR") if images is None else (of_archives, "an archive")
+    if strays := [name for name, value in foreign.items() if value is not None]:
+        raise click.UsageError(f"{strays[0]} goes with {home}.")
 
 
 def _show(result: Result) -> None:

@@ -67,6 +67,8 @@ class Material:
         features: By feature space float32 [N, D] of the subject's images.
         blurred: By feature space float32 [M, D] of the reference's films made worse, in its order; empty without films.
         workers: Processes or threads a part may use.
+        strip: Where to show the images beside their nearest training films, for the publisher's eyes only; None =
+            nowhere.
         quick: Fewer resamples and trials, said in the report.
         on_status: Told what is being measured.
     """
@@ -85,6 +87,7 @@ class Material:
     workers: int
     quick: bool
     on_status: OnStatus
+    strip: Path | None = None
 
     @property
     def classifiers(self) -> dict[str, Classifier]:

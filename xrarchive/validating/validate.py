@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -9,6 +10,7 @@ from typing import Any
 
 from xrarchive.archive.manifest import REPORT_NAME, VALIDATION_NAME, read_manifest
 from xrarchive.archive.sums import write_sums
+from xrarchive.errors import InputDataError
 from xrarchive.files import write_bytes, write_json
 from xrarchive.records import OnStatus, ignore_status
 from xrarchive.reporting.sheets import contact_sheets
@@ -48,6 +50,7 @@ def validate(
     quick: bool = False,
     gates: GateSettings | None = None,
     waivers: Mapping[str, str] | None = None,
+    strip: Path | None = None,
     workers: int = 1,
     on_status: OnStatus = ignore_status,
 ) -> dict[str, Any]:
@@ -70,17 +73,19 @@ def validate(
         quick: Fewer resamples and trials; the report says so.
         gates: Bars that must hold before publishing; None = the defaults.
         waivers: By gate that is closed, why it is accepted; recorded in the report.
+        strip: PNG to write, of the images nearest to training films beside those, for the publisher's eyes only.
         workers: Processes or threads a part may use.
         on_status: Told what is being measured.
 
     Raises:
         InputDataError: If there is no archive, a weight file is not the one the manifest names, or the referee is no
-            referee, had a part in the archive, or sees images of another size.
+            referee, had a part in the archive, or sees images of another size, or `strip` lies inside the archive.
         DamageError: If a shard cannot be read.
         SettingsError: If a feature space is unknown, or a waiver names no closed gate or gives no reason.
         ValueError: If `only` names no part.
     """
     require_parts(only)
+    _require_outside(strip, archive_dir)
     with open_features(spaces, judge, cache=cache, workers=workers) as crew:
         if not crew.devices.first:
             crew.serve()
@@ -96,11 +101,20 @@ def validate(
             quick=quick,
             on_status=on_status,
         )
-        report = measure_parts(material, only, gates=gates, waivers=waivers)
+        report = measure_parts(dataclasses.replace(material, strip=strip), only, gates=gates, waivers=waivers)
         write_json(archive_dir / VALIDATION_NAME, report)
         write_page(archive_dir / REPORT_NAME, material.subject, report)
         write_sums(archive_dir, read_manifest(archive_dir))
         return report
+
+
+def _require_outside(strip: Path | None, archive_dir: Path) -> None:
+    if strip is not None and strip.resolve().is_relative_to(archive_dir.resolve()):
+        raise InputDataError(
+            f"{strip} lies inside the archive, which is there to be published: the strip shows real radiographs.",
+            fix="Name a file outside with --strip.",
+            path=strip,
+        )
 
 
 def require_parts(only: Sequence[str]) -> None:
