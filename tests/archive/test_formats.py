@@ -140,7 +140,7 @@ def test_the_same_plan_still_gives_the_same_content(tmp_path, generator_of):
 
 CHANGES = {
     "extend": lambda folder: pipeline.extend(folder, per_class=3),
-    "build": lambda folder: pipeline.build(folder, per_class=2, findings=FINDINGS, generator=generator, workers=1),
+    "build": lambda folder: pipeline.build(folder, per_class=2, findings=FINDINGS, workers=1),
     "withdraw": lambda folder: pipeline.withdraw(folder, ids=["s0-Effusion-000000"], reason="x", date="2026-01-01"),
     "split": lambda folder: pipeline.split(folder, {"train": 0.5, "test": 0.5}),
     "merge into": lambda folder: pipeline.merge(folder, GOLDEN / "archive-format-2", folder.with_name("out")),
