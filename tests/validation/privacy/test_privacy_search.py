@@ -5,7 +5,7 @@ import pytest
 
 from xrarchive.validation.privacy import search
 from xrarchive.validation.privacy.films import mirrored_films, shifted_films, to_search_size
-from xrarchive.validation.privacy.search import FeatureRows, nearest_neighbours
+from xrarchive.validation.privacy.search import FeatureRows, Within, nearest_neighbours
 
 
 def slow_distances(queries, gallery):
@@ -57,9 +57,9 @@ def test_neighbours_are_those_of_a_slow_loop(sides):
 
 @pytest.mark.usefixtures("_directions")
 def test_blocks_change_nothing(sides):
-    whole = nearest_neighbours(*sides, within=np.full(len(sides[0]), 1.0))
+    whole = nearest_neighbours(*sides, within=Within(np.full(len(sides[0]), 1.0)))
     for block_bytes in (1, 3_000, 50_000):
-        found = nearest_neighbours(*sides, within=np.full(len(sides[0]), 1.0), block_bytes=block_bytes)
+        found = nearest_neighbours(*sides, within=Within(np.full(len(sides[0]), 1.0)), block_bytes=block_bytes)
         for name in ("distance", "index", "within_query", "within_index"):
             assert np.array_equal(getattr(found, name), getattr(whole, name)), name
 
@@ -69,8 +69,20 @@ def test_all_within_a_distance_are_given_nearest_first(sides):
     queries, gallery = sides
     slow = slow_distances(queries, gallery)
     limits = np.median(slow, axis=1) * 1.000001
-    found = nearest_neighbours(queries, gallery, 1, within=limits)
+    found = nearest_neighbours(queries, gallery, 1, within=Within(limits))
     expected = [(row, item) for row, line in enumerate(slow) for item in np.argsort(line) if line[item] < limits[row]]
+    assert list(zip(found.within_query.tolist(), found.within_index.tolist(), strict=True)) == expected
+
+
+def test_of_all_within_a_distance_only_some_may_be_wanted():
+    queries, gallery = SIDES["features"]()
+    slow = slow_distances(queries, gallery)
+    among = np.arange(60) % 3 == 0
+    found = nearest_neighbours(queries, gallery, 1, within=Within(np.full(40, 6.0), 2, among))
+    expected = []
+    for row, line in enumerate(slow):
+        near = [item for item in np.argsort(line) if line[item] < 6 and among[item]]
+        expected += [(row, item) for item in near[:2]]
     assert list(zip(found.within_query.tolist(), found.within_index.tolist(), strict=True)) == expected
 
 

@@ -30,6 +30,7 @@ from xrarchive.validation.privacy.search import (
     Indices,
     Neighbours,
     Views,
+    Within,
     nearest_neighbours,
 )
 from xrarchive.validation.privacy.strip import write_strip
@@ -249,6 +250,7 @@ class _Audit:
                 mirrored_films(self.holdout.pixels[matched]) if len(matched) else None,
                 shifted_films(self.holdout.pixels[np.sort(asked)]),
                 np.sort(asked),
+                pool,
             )
         }
         for name, space in self._spaces(spaces, recognition).items():
@@ -259,6 +261,7 @@ class _Audit:
                 FeatureRows(space.holdout[matched]) if len(matched) else None,
                 FeatureRows(space.holdout[self.unseen]),
                 self.unseen,
+                pool,
             )
         in_pixels = found[PIXELS]
         if strip is not None:
@@ -304,10 +307,17 @@ class _Audit:
         return {**spaces, **more}
 
     def _search(
-        self, name: str, images: Views, training: Views, matched: Views | None, unseen: Views, unseen_rows: Indices
+        self,
+        name: str,
+        images: Views,
+        training: Views,
+        matched: Views | None,
+        unseen: Views,
+        unseen_rows: Indices,
+        pool: Pool,
     ) -> Nearness:
         holdout = self._nearest(name, images, matched, 1) if matched is not None else _nobody(len(images))
-        within = holdout.distance[:, 0] if matched is not None else None
+        within = pool.wanted(holdout.distance[:, 0]) if matched is not None else None
         return Nearness(
             training=self._nearest(name, images, training, 2, within=within),
             holdout=holdout,
@@ -322,7 +332,7 @@ class _Audit:
         gallery: Views,
         k: int,
         *,
-        within: Floats | None = None,
+        within: Within | None = None,
         skip: Indices | None = None,
     ) -> Neighbours:
         def told(status: Status) -> None:

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from xrarchive.bootstrap import LEVEL, Codes, draw_multiplicities, group_codes, make_rng, percentile_interval
 from xrarchive.estimates import Estimate, bootstrap_estimates, divide, weighted_mean
 from xrarchive.validation.measures import Measure, measure, measure_estimate, not_measured, rounded
-from xrarchive.validation.privacy.search import Floats, Indices, Neighbours
+from xrarchive.validation.privacy.search import Floats, Indices, Neighbours, Within
 
 # Draws of training films for the share: the interval's ends are then about the 5th value from either side.
 DRAWS = 200
@@ -30,6 +30,8 @@ CHANCE = 0.5
 PERCENTILE = 0.05
 BINS = 40
 _RESAMPLES = 200
+# Training films kept for each image, over the share of them in a draw: exp(-30) is 1e-13.
+_NEAREST_KEPT = 30
 
 _CHANCE_NOTE = "Half, if the generator learnt no single film."
 _UNSEEN_NOTE = "The same for held-out real films."
@@ -40,7 +42,7 @@ class Nearness:
     """What was found in one space.
 
     Attributes:
-        training: The two nearest training films of each image [N], and all nearer than its nearest held-out film.
+        training: The two nearest training films of each image [N], and those that `Pool.wanted` asks for.
         holdout: The nearest held-out film of each image [N].
         unseen: The two nearest training films of held-out films [H], a sample of them or all.
         unseen_groups: [H], whose those films are; None = unknown.
@@ -77,6 +79,16 @@ class Pool:
         """A blank patient is a patient of its own."""
         patients = np.concatenate([training_patients, holdout_patients])
         return cls(training_sources, holdout_sources, group_codes(patients, len(patients)))
+
+    def wanted(self, nearest_held_out: Floats) -> Within:
+        """The training films that decide who is nearer: those nearer to an image than its nearest held-out film.
+
+        Only the nearest can be the nearest of a draw. That none of those kept is drawn happens once in 10^13.
+        """
+        names, counts = np.unique(self.holdout_sources, return_counts=True)
+        there = np.array([np.count_nonzero(self.training_sources == name) for name in names])
+        most = int(np.ceil(_NEAREST_KEPT / (counts / there).min()))
+        return Within(nearest_held_out, most, np.isin(self.training_sources, names))
 
     def draw(self, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
         """As many training films of each source as there are held-out ones, patients whole: bool [M]."""

@@ -87,7 +87,7 @@ class Neighbours:
     Attributes:
         distance: float64 [N, k], ascending; infinite where the gallery is too small.
         index: int64 [N, k], the item of the gallery; -1 where there is none. Equal distances: the lower first.
-        within_query: int64 [P], the query of each pair nearer than its `within`, ascending.
+        within_query: int64 [P], the query of each pair asked for by `within`, ascending.
         within_index: int64 [P], its item of the gallery, the nearest first.
     """
 
@@ -97,12 +97,27 @@ class Neighbours:
     within_index: Indices
 
 
+@dataclass(frozen=True, eq=False)
+class Within:
+    """Items that are wanted because they are near, however many others are nearer.
+
+    Attributes:
+        limit: float64 [N]; items nearer than this to the query.
+        most: The nearest so many of those for each query, None = all.
+        among: bool [M], which items count; None = all.
+    """
+
+    limit: Floats
+    most: int | None = None
+    among: npt.NDArray[np.bool_] | None = None
+
+
 def nearest_neighbours(
     queries: Views,
     gallery: Views,
     k: int = 2,
     *,
-    within: npt.ArrayLike | None = None,
+    within: Within | None = None,
     skip: npt.ArrayLike | None = None,
     block_bytes: int = BLOCK_BYTES,
     on_status: OnStatus = ignore_status,
@@ -113,7 +128,7 @@ def nearest_neighbours(
         queries: N items.
         gallery: M items of the same space.
         k: How many.
-        within: [N]; also give all items nearer than this to the query, None = none.
+        within: Which other near items to give as well; None = none.
         skip: int [N]; the gallery item that is the query itself and does not count, -1 = none.
         block_bytes: Bound on memory. Changes no result.
         on_status: Told after every block.
@@ -123,12 +138,12 @@ def nearest_neighbours(
     """
     if not len(queries) or not len(gallery) or k < 1:
         raise ValueError(f"nothing to search: {len(queries)} queries, {len(gallery)} in the gallery, k = {k}")
-    limits = np.full(len(queries), -np.inf) if within is None else np.asarray(within, np.float64)
+    within = within or Within(np.full(len(queries), -np.inf))
     own = np.full(len(queries), -1) if skip is None else np.asarray(skip, np.int64)
-    search = _Search(queries, gallery, min(k, len(gallery)), block_bytes)
+    search = _Search(queries, gallery, min(k, len(gallery)), block_bytes, within)
     parts = []
     for items in search.blocks():
-        parts.append(search.block(items, limits[items], own[items]))
+        parts.append(search.block(items, own[items]))
         on_status(Status(int(items[-1]) + 1, len(queries), "images", "nearest neighbours"))
     distance, index = (np.concatenate([part[column] for part in parts]) for column in (0, 1))
     missing = ((0, 0), (0, k - distance.shape[1]))
@@ -197,8 +212,8 @@ def _last_eigenvectors(symmetric: Floats, count: int) -> Floats:
 class _Search:
     """One call: the gallery's sketch, and the full one if that does not help."""
 
-    def __init__(self, queries: Views, gallery: Views, k: int, block_bytes: int) -> None:
-        self.queries, self.gallery, self.k = queries, gallery, k
+    def __init__(self, queries: Views, gallery: Views, k: int, block_bytes: int, within: Within) -> None:
+        self.queries, self.gallery, self.k, self.within = queries, gallery, k, within
         self.cells = max(1, block_bytes // 16)  # float32, with room for what is made of them
         self.products = np.empty(0, np.float32)
         sample = np.unique(np.linspace(0, len(gallery) - 1, _SAMPLE // gallery.each).astype(np.int64))
@@ -218,21 +233,22 @@ class _Search:
         for start in range(0, len(self.queries), step):
             yield np.arange(start, min(start + step, len(self.queries)))
 
-    def block(self, items: Indices, within: Floats, own: Indices) -> tuple[Floats, Indices, Indices, Indices]:
+    def block(self, items: Indices, own: Indices) -> tuple[Floats, Indices, Indices, Indices]:
         """Distances and indices [n, k], and the pairs `within`, of some queries."""
+        limit = self.within.limit[items]
         rows = self.queries.rows(items)
         for level in range(len(self.sketches)):
             least, slack = self._least(rows, len(items), level)
             mine = np.flatnonzero(own >= 0)
             least[mine, own[mine]] = np.inf
-            bound = np.maximum(self._reached(rows, least), np.where(within > 0, within, 0) ** 2)
+            bound = np.maximum(self._reached(rows, least), np.where(limit > 0, limit, 0) ** 2)
             open_pairs = least <= (bound + slack)[:, None].astype(np.float32)
             open_pairs[mine, own[mine]] = False
             if np.count_nonzero(open_pairs) <= self.hopeless * open_pairs.size:
                 break
         query, index = np.divmod(np.flatnonzero(open_pairs), len(self.gallery))
         distance = np.sqrt(self._exact(rows, query, index))
-        return self._sorted(len(items), query, index, distance, within, items)
+        return self._sorted(items, query, index, distance)
 
     def _least(self, rows: Rows, count: int, level: int) -> tuple[Rows, float]:
         """What the squared distances of items [n, M] are at least, and how much rounding may have added."""
@@ -324,14 +340,26 @@ class _Search:
         return square
 
     def _sorted(
-        self, count: int, query: Indices, index: Indices, distance: Floats, within: Floats, items: Indices
+        self, items: Indices, query: Indices, index: Indices, distance: Floats
     ) -> tuple[Floats, Indices, Indices, Indices]:
+        """The nearest of all measured pairs, and those that `within` asks for."""
         order = np.lexsort((index, distance, query))
         query, index, distance = query[order], index[order], distance[order]
-        place = np.arange(len(query)) - np.searchsorted(query, query)
+        place = _places(query)
         best = place < self.k
-        nearest = np.full((count, self.k), np.inf)
-        who = np.full((count, self.k), -1)
+        nearest = np.full((len(items), self.k), np.inf)
+        who = np.full((len(items), self.k), -1)
         nearest[query[best], place[best]], who[query[best], place[best]] = distance[best], index[best]
-        near = distance < within[query]
-        return nearest, who, items[query[near]], index[near]
+        near = distance < self.within.limit[items[query]]
+        if self.within.among is not None:
+            near &= self.within.among[index]
+        query, index = query[near], index[near]
+        if self.within.most is not None:
+            few = _places(query) < self.within.most
+            query, index = query[few], index[few]
+        return nearest, who, items[query], index
+
+
+def _places(query: Indices) -> Indices:
+    """The place of each pair among those of its query: 0, 1, ..., where `query` ascends."""
+    return np.arange(len(query)) - np.searchsorted(query, query)
