@@ -130,6 +130,8 @@ def test_a_whole_validation_measures_labels_and_diversity(built, tiny_set, tiny_
     assert 0 < held["control"]["n"] < held["labelled"]["n"]
     assert set(labels["histograms"]) == set(labels["findings"])
     assert diversity["prevalence"]["draws"]["Effusion"]["n"] == 500
+    assert 0 < diversity["prevalence"]["draws"]["Effusion"]["guide"] < 1
+    assert diversity["prevalence"]["archive"]["Mass"]["asked"] == pytest.approx(1 / 3, rel=1e-5)
     assert diversity["co_occurrence"]["distance"]["draws"]["value"] is not None
     assert report == validated(built, tiny_set, *weights)
     alone = validated(built, tiny_set, *weights, radiographs=(), generator=None, guide=None)

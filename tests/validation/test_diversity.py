@@ -89,8 +89,8 @@ def test_intra_class_says_why_not(rng):
 def test_prevalence_beside_films_called_in_the_same_way(rng):
     called, real = rng.random((200, 2)) < 0.3, rng.random((400, 2)) < [0.3, 0.9]
     told = {"what": "images", "role": "judge", "seed": 0, "resamples": 50}
-    extra = {name: {"asked": 0.5} for name in FINDINGS}
-    found = measure_prevalence(FINDINGS, called, real, extra=extra, **told)
+    shares = {"asked": np.array([0.25, 0.5])}
+    found = measure_prevalence(FINDINGS, called, real, shares=shares, **told)
     assert found["Edema"]["value"] == pytest.approx(called[:, 0].mean())
     assert found["Edema"]["low"] < found["Edema"]["floor"]["value"] < found["Edema"]["high"]
     assert found["Mass"]["high"] < found["Mass"]["floor"]["low"]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xrarchive.records import Status
-from xrarchive.validating.material import Material
+from xrarchive.validating.material import Material, make_rater
 from xrarchive.validation.diversity import (
     PAIRS,
     measure_co_occurrence,
@@ -55,12 +56,26 @@ def _findings(material: Material, rater: Rater) -> dict[str, Any]:
 
     real = called(films.scored if isinstance(films, Films) else films)
     archive, draws = calls(material.scored, rater)[:, columns], called(material.draws)
-    asked = {name: {"asked": float(subject.images.asked[:, k].mean())} for name, k in zip(known, columns, strict=True)}
-    sides = {"archive": (archive, "images", asked), "draws": (draws, "random draws of the generator", None)}
+    asked = {"asked": subject.images.asked[:, columns].mean(axis=0)}
+    sides = {
+        "archive": (archive, "images", asked | _by_guide(material, material.scored, columns)),
+        "draws": (draws, "random draws of the generator", _by_guide(material, material.draws, columns)),
+    }
     return {
         "prevalence": {
-            name: measure_prevalence(known, flags, real, what=what, role=rater.role, groups=groups, extra=extra, **how)
-            for name, (flags, what, extra) in sides.items()
+            name: measure_prevalence(
+                known, flags, real, what=what, role=rater.role, groups=groups, shares=shares, **how
+            )
+            for name, (flags, what, shares) in sides.items()
         },
         "co_occurrence": measure_co_occurrence(known, archive, draws, real, groups=groups, **how),
     }
+
+
+def _by_guide(material: Material, images: Scored | str, columns: list[int]) -> dict[str, NDArray[np.float64]]:
+    """What the guide calls, beside the rater: share of the images by finding [K]; nothing if either is not at hand."""
+    if isinstance(images, str) or isinstance(material.guide, str):
+        return {}
+    subject = material.subject
+    guide = make_rater("guide", material.guide, subject.findings, subject.images.guide)
+    return {"guide": calls(images, guide)[:, columns].mean(axis=0)}

@@ -121,7 +121,7 @@ def measure_prevalence(
     what: str,
     role: str,
     groups: npt.ArrayLike | None = None,
-    extra: Mapping[str, Mapping[str, object]] | None = None,
+    shares: Mapping[str, npt.NDArray[np.float64]] | None = None,
     seed: int,
     resamples: int = RESAMPLES,
 ) -> dict[str, Measure]:
@@ -134,26 +134,26 @@ def measure_prevalence(
         what: The images, in words: "random draws of the generator".
         role: Who calls.
         groups: [M] patients of the films.
-        extra: By finding, more keys of its measure.
+        shares: More shares of the images, by key, for each finding [K]: what was asked, what another calls.
         seed: Same seed, same intervals.
         resamples: Of every interval.
     """
     if isinstance(called, str):
         return {name: not_measured(called) for name in findings}
-    shares = _shares(called, None, seed, resamples)
+    values = _shares(called, None, seed, resamples)
     floors = [None] * len(findings) if isinstance(real, str) else _shares(real, groups, seed, resamples)
     return {
         name: measure_estimate(
-            share,
+            value,
             n=len(called),
             note=f"Share of the {what} in which the {role} calls {name}; `floor` is that of real films.",
             otherwise="",
             floor=None
             if floor is None
             else as_bound(floor, len(real), f"Share of real films the {role} calls {name}."),
-            extra=None if extra is None else extra.get(name),
+            extra={key: rounded(float(more[column])) for key, more in (shares or {}).items()},
         )
-        for name, share, floor in zip(findings, shares, floors, strict=True)
+        for column, (name, value, floor) in enumerate(zip(findings, values, floors, strict=True))
     }
 
 
