@@ -6,6 +6,7 @@ import pytest
 
 from xrarchive.files import dump_json
 from xrarchive.statistics import auroc
+from xrarchive.validation.summary import summary_rows
 from xrarchive.validation.utility import (
     FINDING_MEASURES,
     MACRO_MEASURES,
@@ -177,3 +178,18 @@ def test_without_anything_to_measure_the_reason_stands_in_every_place():
     leaves = [*found["macro"].values(), *(leaf for row in found["findings"].values() for leaf in row.values())]
     assert len(leaves) == len(MACRO_MEASURES) + 2 * len(FINDING_MEASURES)
     assert all(leaf == {"value": None, "reason": "No radiographs."} for leaf in leaves)
+
+
+def test_the_summary_shows_what_was_learned_from_films_and_images_and_what_is_retained(rng):
+    found = measure_utility(some_tested(rng), seed=0, resamples=20)
+    rows = {row.measure: row for row in summary_rows({"utility": found})}
+    assert list(rows) == ["AUROC, learned from real films", "AUROC, learned from the images", "excess retention"]
+    beside = rows["AUROC, learned from the images"]
+    assert beside.beside == found["macro"]["pseudo_draws"]["value"]
+    assert beside.beside_text == "learned from random draws that the guide labelled"
+    assert rows["excess retention"].value == found["macro"]["excess_retention"]["value"]
+
+
+def test_the_summary_of_nothing_measured_is_one_row_with_the_reason():
+    rows = summary_rows({"utility": no_utility(FINDINGS, "No radiographs.")})
+    assert [(row.measure, row.value, row.reason) for row in rows] == [("excess retention", None, "No radiographs.")]

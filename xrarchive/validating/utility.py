@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,10 @@ import numpy as np
 from xrarchive.bootstrap import make_rng
 from xrarchive.estimates import RESAMPLES
 from xrarchive.pixels import Pixels
+from xrarchive.radiographs import RadiographSet
 from xrarchive.records import Status
 from xrarchive.validating.material import Material
-from xrarchive.validating.utility_plan import FOLDS, UtilityPlan, plan_utility
+from xrarchive.validating.utility_plan import FOLDS, Rows, UtilityPlan, plan_utility
 from xrarchive.validation.utility import (
     BOTH,
     CONTROLS,
@@ -42,6 +44,9 @@ SEEDS = 3
 # Side that the networks see; a training of 2,000 images then takes 15 CPU seconds.
 INPUT_PX = 32
 QUICK_RESAMPLES = 200
+
+# Images of full size in memory at a time: at 1024 px 256 MB; whole batches of every network.
+_AT_ONCE = 256
 
 # Of the control's draws; units of a search have seeds of 63 bits.
 DRAWS_SEED = 7
@@ -94,7 +99,8 @@ class _Studio:
         self.input_px = math.gcd(self.size_px, INPUT_PX)
         columns = [films.vocabulary.index(name) for name in planned.findings]
         labels = films.labels[planned.rows][:, columns]
-        self.real = Images(shrink_pixels(films.read(planned.rows, self.size_px), self.input_px), labels)
+        small = [shrink_pixels(part, self.input_px) for part in _read_parts(films, planned.rows)]
+        self.real = Images(np.concatenate(small), labels)
         asked = subject.images.asked[planned.images][:, [subject.findings.index(name) for name in planned.findings]]
         pixels = shrink_pixels(subject.images.pixels[planned.images], self.input_px)
         self.synthetic = Images(pixels, asked.astype(np.float32))
@@ -125,8 +131,8 @@ class _Studio:
         guide = self._guide()
         if isinstance(guide, str):
             raise ValueError(guide)
-        rows = self.planned.rows[self.planned.tested]
-        return self._told(guide, self.planned.films.read(rows, self.size_px))[None]
+        parts = _read_parts(self.planned.films, self.planned.rows[self.planned.tested])
+        return np.concatenate([self._told(guide, part) for part in parts])[None]
 
     def _guide(self) -> Classifier | str:
         guide = self.material.guide
@@ -140,38 +146,50 @@ class _Studio:
     def _told(self, guide: Classifier, pixels: Pixels) -> Logits:
         return guide.outputs(pixels)[:, [guide.vocabulary.index(name) for name in self.planned.findings]]
 
-    def _called(self, guide: Classifier, pixels: Pixels) -> Images:
+    def _called(self, guide: Classifier, parts: Iterable[Pixels]) -> Images:
         """Images with the guide's calls, each finding on the share of them that bears it among the labelled films."""
         from xrarchive.trials import Images, call_as_often, shrink_pixels
 
+        small, logits = zip(
+            *((shrink_pixels(part, self.input_px), self._told(guide, part)) for part in parts), strict=True
+        )
         shares = np.nanmean(self.real.labels, axis=0)
-        return Images(shrink_pixels(pixels, self.input_px), call_as_often(self._told(guide, pixels), shares))
+        return Images(np.concatenate(small), call_as_often(np.concatenate(logits), shares))
 
-    def _draws(self) -> Pixels | str:
-        """As many random draws of the generator, or why there are none."""
+    def _draws(self) -> Iterable[Pixels] | str:
+        """As many random draws of the generator, a part at a time, or why there are none."""
         generator = self.material.generator
-        return generator if isinstance(generator, str) else draw_images(generator, len(self.planned.images))
+        return generator if isinstance(generator, str) else _draw_parts(generator, len(self.planned.images), DRAWS_SEED)
 
-    def _unlabelled(self) -> Pixels | str:
+    def _unlabelled(self) -> Iterable[Pixels] | str:
         """As many films without any label, of patients who are not tested on, or why there are none."""
         planned, count = self.planned, len(self.planned.images)
         barred = set(planned.films.patients[planned.rows[planned.fold >= 0]].tolist())
-        found = []
+        sets, rows = [], []
         for films in self.material.films:
             if films.size_px == self.size_px:
-                rows = np.flatnonzero(np.isnan(films.labels).all(axis=1))
-                found += [(films, int(row)) for row in rows if films.patients[row] not in barred]
-        if len(found) < count:
+                free = np.flatnonzero(np.isnan(films.labels).all(axis=1))
+                sets.append(films)
+                rows.append(free[[name not in barred for name in films.patients[free].tolist()]])
+        total = sum(map(len, rows))
+        if total < count:
             return (
-                f"{count} unlabelled films are needed, and the radiograph sets given hold {len(found)}: give a set "
+                f"{count} unlabelled films are needed, and the radiograph sets given hold {total}: give a set "
                 "with unlabelled films too, --radiographs may be repeated."
             )
-        chosen = make_rng(self.material.subject.seed, "utility", "unlabelled").choice(len(found), count, replace=False)
-        return np.concatenate([films.read([row], self.size_px) for films, row in (found[i] for i in np.sort(chosen))])
+        chosen = np.zeros(total, np.bool_)
+        chosen[make_rng(self.material.subject.seed, "utility", "unlabelled").choice(total, count, replace=False)] = True
+        flags = np.split(chosen, np.cumsum([len(one) for one in rows])[:-1])
+        parts = (_read_parts(films, one[flag]) for films, one, flag in zip(sets, rows, flags, strict=True))
+        return itertools.chain.from_iterable(parts)
 
 
 def draw_images(generator: Path, count: int, *, seed: int = DRAWS_SEED) -> Pixels:
     """Random draws of a generator: uint8 [count, H, W], each decided by the seed and its number alone."""
+    return np.concatenate(list(_draw_parts(generator, count, seed)))
+
+
+def _draw_parts(generator: Path, count: int, seed: int) -> Iterator[Pixels]:
     import torch
 
     from xrarchive.gan.layers import kernels_ready
@@ -180,9 +198,17 @@ def draw_images(generator: Path, count: int, *, seed: int = DRAWS_SEED) -> Pixel
     from xrarchive.synthesis import render
 
     snapshot = load_snapshot(generator)
-    latents = [draw_latent(seed, number, snapshot.settings.latent_size) for number in range(count)]
+    size = snapshot.settings.latent_size
     with kernels_ready(snapshot.generator, torch.float32):
-        return render(snapshot.generator, torch.stack(latents))
+        for start in range(0, count, _AT_ONCE):
+            numbers = range(start, min(start + _AT_ONCE, count))
+            yield render(snapshot.generator, torch.stack([draw_latent(seed, number, size) for number in numbers]))
+
+
+def _read_parts(films: RadiographSet, rows: Rows) -> Iterator[Pixels]:
+    """The films of `rows` at full size, a part at a time."""
+    for start in range(0, len(rows), _AT_ONCE):
+        yield films.read(rows[start : start + _AT_ONCE], films.size_px)
 
 
 def _trials(studio: _Studio, sources: Mapping[str, Images], seeds: int) -> Iterator[tuple[str, Trial]]:
