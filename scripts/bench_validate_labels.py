@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from xrarchive.records import ignore_status
 from xrarchive.validating import diversity, labels
-from xrarchive.validating.material import Material, gather
+from xrarchive.validating.material import Material, gather, open_features
 from xrarchive.validation.columns import ArchiveImages
 from xrarchive.validation.integrity import measure_integrity
 
@@ -51,21 +51,11 @@ def main() -> int:
 
 def open_archive(arguments: argparse.Namespace) -> Material:
     """Everything to measure with, in the judge's feature space alone: other features of each variant cost minutes."""
-    material = gather(
-        arguments.archive, radiographs=tuple(arguments.radiographs), generator=None, guide=None, judge=None,
-        referee=None, workers=1, quick=arguments.quick, on_status=ignore_status,
-    )  # fmt: skip
-    reference = dataclasses.replace(
-        material.reference,
-        spaces={SPACE: material.reference.spaces[SPACE]},
-        fingerprints={SPACE: material.reference.fingerprints[SPACE]},
-    )
-    return dataclasses.replace(
-        material,
-        reference=reference,
-        features={SPACE: material.features[SPACE]},
-        fingerprints={SPACE: material.fingerprints[SPACE]},
-    )
+    with open_features((SPACE,), None, cache=None, workers=1) as crew:
+        return gather(
+            arguments.archive, radiographs=tuple(arguments.radiographs), generator=None, guide=None, judge=None,
+            referee=None, crew=crew, quick=arguments.quick, on_status=ignore_status,
+        )  # fmt: skip
 
 
 def spoiled(clean: Material, pixels: npt.NDArray[np.uint8], asked: npt.NDArray[np.bool_]) -> Material:
