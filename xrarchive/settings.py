@@ -374,6 +374,7 @@ TEMPLATE = """\
 # images = 500                       # from so many, fidelity, utility and privacy must be shown
 # label_images = 100                 # from so many of a finding, its labels must be shown
 # near_duplicates = 0.01             # largest share of images that nearly repeat another
+# reached = 0.99                     # smallest share of images that the guide still puts where they were accepted
 # transfer = 0.8                     # smallest lower bound, for every finding
 # kid = 0.5                          # largest upper bound, as a share of what blurred radiographs score
 # excess_retention = 0.7             # smallest lower bound
