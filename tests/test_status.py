@@ -77,7 +77,9 @@ def test_a_lock_is_seen_from_outside_while_it_is_held(tmp_path):
     assert not is_locked(tmp_path)
 
 
-@pytest.mark.parametrize("holder", ["process 1 on elsewhere", f"process {os.getpid()} on {socket.gethostname()}", ""])
+@pytest.mark.parametrize(
+    "holder", ["process 1 on elsewhere", f"process {os.getpid()} on {socket.gethostname()}", ""], ids=range(3)
+)
 def test_a_holder_that_was_killed_holds_nothing(tmp_path, holder):
     with locked(tmp_path):
         pass

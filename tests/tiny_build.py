@@ -63,7 +63,7 @@ def edit_weights(
 
 def train_weights(folder: Path) -> dict[str, Path]:
     """The tiny world's radiographs and weights for where pytest does not make them; half a minute."""
-    from conftest import TINY_FINDINGS, TINY_PX, write_tiny_source
+    from tiny_films import TINY_FINDINGS, TINY_PX, write_tiny_source
 
     from xrarchive.classifier.settings import ClassifierSettings
     from xrarchive.gan.settings import GeneratorSettings

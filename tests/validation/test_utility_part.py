@@ -5,8 +5,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from conftest import TINY_FINDINGS, TINY_PX, tiny_film
 from PIL import Image
+from tiny_films import TINY_FINDINGS, TINY_PX, tiny_film
 
 from xrarchive.classifier.classifier import load_classifier
 from xrarchive.classifier.settings import ClassifierSettings
