@@ -4,8 +4,9 @@
 .venv/bin/python scripts/bench_validate_fidelity.py --radiographs SET
 
 1. Fréchet distance and KID between two halves of --images radiographs in the space `imagenet`: all three get the same
-   images and the same network with the same preparation, on as many threads. pytorch-fid has no KID and reads files, as
-   it always does; torchmetrics shares features between both measures, and takes its KID over all pairs.
+   images and the same network with the same preparation, on as many threads; the peers as its package gives it, in
+   batches of 50, we as we lay it out. pytorch-fid has no KID and reads files, as it always does; torchmetrics shares
+   features between both measures, and takes its KID over all pairs. With --our-layout the peers get ours.
 2. The same again with features found in the cache.
 3. Fréchet distance from means and covariances in --dim dimensions, beside `scipy.linalg.sqrtm` of their product.
 
@@ -35,8 +36,8 @@ from torch import Tensor, nn
 
 from xrarchive.features import FEATURE_COUNT, extract_features
 from xrarchive.features.cache import FeatureCache
-from xrarchive.features.imagenet import imagenet_space
-from xrarchive.features.space import Space
+from xrarchive.features.imagenet import CHANNEL_MEANS, CHANNEL_STDS, INPUT_PX, imagenet_space, read_network
+from xrarchive.features.space import Network, Space, in_three_channels, resize, torch_network
 from xrarchive.kernel import kernel_distance
 from xrarchive.pixels import Pixels
 from xrarchive.radiographs import open_set
@@ -49,6 +50,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--radiographs", type=Path, required=True, help="a radiograph set with --images films")
     parser.add_argument("--images", type=int, default=5_200, help="radiographs, half on either side [default: 5200]")
+    parser.add_argument("--our-layout", action="store_true", help="give the peers the network as we lay it out")
     parser.add_argument("--dim", type=int, default=2_048, help="dimensions of the third part [default: 2048]")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="[default: all cores]")
     arguments = parser.parse_args()
@@ -57,16 +59,17 @@ def main() -> int:
     result = {
         "machine": {"processor": platform.processor() or platform.machine(), "threads": arguments.threads},
         "versions": {name: version_of(name) for name in ("numpy", "scipy", "torch", "pytorch-fid", "torchmetrics")},
-        "images": bench_images(films[::2], films[1::2], arguments.threads),
+        "images": bench_images(films[::2], films[1::2], arguments.threads, our_layout=arguments.our_layout),
         "statistics": bench_statistics(arguments.dim),
     }
     print(json.dumps(result, indent=2))
     return 0
 
 
-def bench_images(first: Pixels, second: Pixels, threads: int) -> dict[str, Any]:
+def bench_images(first: Pixels, second: Pixels, threads: int, *, our_layout: bool) -> dict[str, Any]:
     """Seconds and numbers of each tool, how often as fast we are, and how far numbers lie apart."""
     space, found = imagenet_space(), {}
+    network = space.load() if our_layout else as_packaged()
     with tempfile.TemporaryDirectory() as folder:
         cache = FeatureCache(Path(folder) / "cache")
         tools: dict[str, Callable[[], dict[str, float]]] = {
@@ -74,10 +77,10 @@ def bench_images(first: Pixels, second: Pixels, threads: int) -> dict[str, Any]:
             "xrarchive again": lambda: ours(space, first, second, threads, cache),
         }
         if version_of("torchmetrics"):
-            tools["torchmetrics"] = lambda: torchmetrics(space, first, second)
+            tools["torchmetrics"] = lambda: torchmetrics(network, first, second)
         if version_of("pytorch-fid"):
             files = [write_files(Path(folder) / side, films) for side, films in (("a", first), ("b", second))]
-            tools["pytorch-fid"] = lambda: pytorch_fid(space, *files)
+            tools["pytorch-fid"] = lambda: pytorch_fid(network, *files)
         for name, tool in tools.items():
             found[name] = timed(tool)
             print(f"{name:16} {found[name]['s']:8.1f} s {found[name]['cpu_s']:8.1f} s of processors  {found[name]}")
@@ -100,9 +103,9 @@ class Plugged(nn.Module):
 
     num_features = FEATURE_COUNT
 
-    def __init__(self, space: Space, *, scale: float, square: bool) -> None:
+    def __init__(self, network: Network, *, scale: float, square: bool) -> None:
         super().__init__()
-        self.network, self.scale, self.square = space.load(), scale, square
+        self.network, self.scale, self.square = network, scale, square
 
     def forward(self, images: Tensor) -> Any:
         """RGB [B, 3, H, H] in 0..255 / scale -> features [B, D], or as pytorch-fid has them."""
@@ -111,13 +114,23 @@ class Plugged(nn.Module):
         return [features[:, :, None, None]] if self.square else features
 
 
-def torchmetrics(space: Space, first: Pixels, second: Pixels) -> dict[str, float]:
+def as_packaged() -> Network:
+    """The network of `imagenet` with its preparation, but in the layout torch has by default."""
+    network = read_network(INPUT_PX)
+
+    def prepare(pixels: Tensor) -> Tensor:
+        return in_three_channels(resize(pixels, INPUT_PX, "bicubic"), CHANNEL_MEANS, CHANNEL_STDS).contiguous()
+
+    return torch_network(lambda images: network.extract_features(images).mean(dim=(2, 3)), prepare)
+
+
+def torchmetrics(network: Network, first: Pixels, second: Pixels) -> dict[str, float]:
     from torchmetrics.image.fid import FrechetInceptionDistance
     from torchmetrics.image.kid import KernelInceptionDistance
     from torchmetrics.wrappers import FeatureShare
 
-    network = Plugged(space, scale=1, square=False)
-    fid, kid = FrechetInceptionDistance(network), KernelInceptionDistance(network, subsets=1, subset_size=len(first))
+    plugged = Plugged(network, scale=1, square=False)
+    fid, kid = FrechetInceptionDistance(plugged), KernelInceptionDistance(plugged, subsets=1, subset_size=len(first))
     both = FeatureShare([fid, kid])
     for films, real in ((first, False), (second, True)):
         for start in range(0, len(films), PEER_BATCH):
@@ -127,12 +140,12 @@ def torchmetrics(space: Space, first: Pixels, second: Pixels) -> dict[str, float
     return {"frechet": float(found["FrechetInceptionDistance"]), "kid": float(found["KernelInceptionDistance"][0])}
 
 
-def pytorch_fid(space: Space, first: list[Path], second: list[Path]) -> dict[str, float]:
+def pytorch_fid(network: Network, first: list[Path], second: list[Path]) -> dict[str, float]:
     from pytorch_fid import fid_score
 
-    network = Plugged(space, scale=255, square=True)
+    plugged = Plugged(network, scale=255, square=True)
     sides = [
-        fid_score.calculate_activation_statistics(files, network, PEER_BATCH, FEATURE_COUNT, "cpu", 1)
+        fid_score.calculate_activation_statistics(files, plugged, PEER_BATCH, FEATURE_COUNT, "cpu", 1)
         for files in (first, second)
     ]
     with warnings.catch_warnings():  # it was written for an older scipy

@@ -8,7 +8,16 @@ import torch
 
 from xrarchive.errors import InputDataError
 from xrarchive.features import FEATURE_COUNT, imagenet, imagenet_features, imagenet_fingerprint
-from xrarchive.features.imagenet import IMAGENET_224, OWN_PX, imagenet_space
+from xrarchive.features.imagenet import (
+    CHANNEL_MEANS,
+    CHANNEL_STDS,
+    IMAGENET_224,
+    INPUT_PX,
+    OWN_PX,
+    imagenet_space,
+    read_network,
+)
+from xrarchive.features.space import in_three_channels, resize
 
 
 def films(count, size=32):
@@ -23,6 +32,16 @@ def test_features_are_what_a_rectifier_with_a_ceiling_leaves():
     assert found.min() >= 0
     assert found.max() <= 6
     assert found.std(axis=0).max() > 0.1
+
+
+def test_the_layout_for_speed_changes_no_feature():
+    pixels = films(16)
+    grey = resize(torch.from_numpy(pixels), INPUT_PX, "bicubic")
+    with torch.inference_mode():
+        maps = read_network(INPUT_PX).extract_features(
+            in_three_channels(grey, CHANNEL_MEANS, CHANNEL_STDS).contiguous()
+        )
+    np.testing.assert_allclose(imagenet_features(pixels), maps.mean(dim=(2, 3)).numpy(), atol=1e-4)
 
 
 def test_nothing_is_drawn_warned_printed_or_left_switched_off(capsys):
