@@ -51,7 +51,7 @@ _NOTES: Mapping[str, str] = {
     TSTR: "AUROC on the same real films, of networks that learned from {n} images of this {kind}, labelled as asked "
     "for, where what nobody asked for counts as absent; {caveat}.",
     TRTS: "AUROC on {m} images of this {kind}, with what was asked for as their labels, of the networks that learned "
-    "from real films: whether the labels mean here what they mean there.",
+    "from real films: whether the labels mean here what they mean there; above trtr = findings are more marked here.",
     BOTH: "AUROC on the same real films, of networks that learned from {n} real films and {n} images of this {kind} "
     "together.",
     GUIDE: "AUROC on the same real films of the guide's own scores, of which nothing was learned; {caveat}.",
