@@ -86,7 +86,7 @@ def some_material(subject, films, guide, **changes):
     )
     values = {
         "subject": subject, "archive": None, "films": (films,), "judge": guide, "referee": None, "guide": guide,
-        "generator": NO_GENERATOR, "reference": reference, "fingerprints": {}, "features": {}, "workers": 1,
+        "generator": NO_GENERATOR, "reference": reference, "crew": None, "features": {}, "blurred": {}, "workers": 1,
         "quick": True, "on_status": ignore_status,
     }  # fmt: skip
     return Material(**(values | changes))
