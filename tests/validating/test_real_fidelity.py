@@ -1,7 +1,7 @@
 """The instrument on real films: what cannot be told apart must pass, what is worse must be seen.
 
-Skipped without the films. On the side of the images stands one film of each patient: images are independent, and the
-films of one patient are not.
+Skipped without the films. On either side stands one film of each patient: a half in which one patient has fifty films
+is another population than the other half, and told apart for good reason.
 """
 
 from __future__ import annotations
@@ -47,52 +47,56 @@ def features(films, spaces):
 
 
 def halves(films, draw):
-    """Rows of one film of each patient of one half, and of all films of the other half."""
-    codes = group_codes(films.patients, len(films.pixels))
-    first, second = disjoint_halves(codes, len(codes), make_rng(draw, "real halves"))
-    first = make_rng(draw, "one each").permutation(first)
-    return np.sort(first[np.unique(codes[first], return_index=True)[1]]), second
+    """Rows of one film of each patient, on either side of other patients."""
+    codes, rng = group_codes(films.patients, len(films.pixels)), make_rng(draw, "one each")
+    sides = []
+    for rows in disjoint_halves(codes, len(codes), make_rng(draw, "real halves")):
+        shuffled = rng.permutation(rows)
+        sides.append(np.sort(shuffled[np.unique(codes[shuffled], return_index=True)[1]]))
+    return sides
 
 
-def measured(metric, space, synthetic, real, patients, **more):
-    return measure_fidelity(metric, synthetic, real, patients=patients, seed=0, space=space, **more)
+def measured(metric, space, synthetic, real, **more):
+    return measure_fidelity(metric, synthetic, real, patients=None, seed=0, space=space, **more)
 
 
 @pytest.mark.parametrize(("metric", "space"), [(KERNEL, "imagenet"), (KERNEL, "judge"), (FRECHET, "judge")])
 def test_real_against_real_is_not_told_apart(metric, space, films, features):
-    found = []
-    for draw in range(DRAWS):
-        first, second = halves(films, draw)
-        rows = features[space]
-        found.append(
-            measured(metric, space, rows[first], rows[second], group_codes(films.patients[second], len(second)))
-        )
+    rows = features[space]
+    found = [measured(metric, space, *(rows[side] for side in halves(films, draw))) for draw in range(DRAWS)]
     covered = sum(one["ratio"]["low"] <= 1 <= one["ratio"]["high"] for one in found)
     assert covered >= DRAWS - 1, [one["ratio"] for one in found]
     if metric is KERNEL:
-        assert sum(one["low"] <= 0 <= one["high"] for one in found) >= DRAWS - 3
+        assert sum(one["low"] <= 0 <= one["high"] for one in found) >= DRAWS - 1
 
 
-@pytest.mark.parametrize(("metric", "space"), [(KERNEL, "imagenet"), (KERNEL, "judge"), (FRECHET, "judge")])
-@pytest.mark.parametrize(("kind", "level"), [("blur", 3), ("noise", 3)])
+@pytest.mark.parametrize("kind", ["blur", "noise"])
+@pytest.mark.parametrize(
+    ("metric", "space", "level"),
+    [(KERNEL, "imagenet", 3), (KERNEL, "judge", 5), (FRECHET, "judge", 5)],  # the judge was trained to bear a little
+)
 def test_blurred_and_noisy_films_are_caught(metric, space, kind, level, films, spaces, features):
     first, second = halves(films, 0)
     pixels = np.asarray(films.pixels)
     worse = extract_features(spaces[space], degrade(pixels[first], kind, level))
-    control = extract_features(spaces[space], blur_slightly(pixels[second]))
-    patients = group_codes(films.patients[second], len(second))
-    found = measured(metric, space, worse, features[space][second], patients, blurred=control)
+    found = measured(metric, space, worse, features[space][second])
     assert found["ratio"]["low"] > 1, found
     assert found["low"] > found["floor"]["value"] + 3 * found["floor"]["sd"]
-    assert found["control"]["value"] > found["floor"]["value"] + 3 * found["floor"]["sd"]
+
+
+def test_the_control_is_seen_in_imagenet_features(films, spaces, features):
+    first, second = halves(films, 0)
+    real = features["imagenet"]
+    blurred = extract_features(spaces["imagenet"], blur_slightly(np.asarray(films.pixels)[second]))
+    found = measured(KERNEL, "imagenet", real[first], real[second], blurred=blurred)
+    assert found["control"]["value"] > found["floor"]["value"] + 10 * found["floor"]["sd"]
 
 
 @pytest.mark.parametrize("kind", ["blur", "noise"])
-def test_kid_follows_the_strength_of_a_defect(kind, films, spaces, features):
-    first, second = (rows[:300] for rows in halves(films, 0))
-    pixels = np.asarray(films.pixels)
-    for name, space in spaces.items():
-        levels = [features[name][first]]
-        levels += [extract_features(space, degrade(pixels[first], kind, level)) for level in range(1, 6)]
-        values = [KERNEL.distance(worse, features[name][second]) for worse in levels]
-        assert spearman(range(6), values) >= BAR, (name, values)
+def test_kid_in_imagenet_features_follows_the_strength_of_a_defect(kind, films, spaces, features):
+    first, second = halves(films, 0)
+    pixels, real = np.asarray(films.pixels), features["imagenet"]
+    levels = [real[first[:300]]]
+    levels += [extract_features(spaces["imagenet"], degrade(pixels[first[:300]], kind, level)) for level in range(1, 6)]
+    values = [KERNEL.distance(worse, real[second]) for worse in levels]
+    assert spearman(range(6), values) >= BAR, values

@@ -57,6 +57,8 @@ def test_sides_share_no_patient_and_keep_to_their_size(monkeypatch):
     patients = np.arange(60) // 3
     clean, real = draw_sides(patients, 60, seed=1)
     assert not set(patients[clean]) & set(patients[real])
-    assert len(clean) == len(real) == 30
-    monkeypatch.setattr(instruments, "FILMS", 10)
-    assert len(draw_sides(None, 60, seed=1)[0]) == 10
+    assert len(set(patients[clean])) == len(clean) == 10
+    assert len(real) == 30
+    monkeypatch.setattr(instruments, "FILMS", 7)
+    monkeypatch.setattr(instruments, "COMPARED", 9)
+    assert [len(rows) for rows in draw_sides(None, 60, seed=1)] == [7, 9]

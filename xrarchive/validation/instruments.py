@@ -16,22 +16,29 @@ from xrarchive.bootstrap import Codes, disjoint_halves, group_codes, make_rng
 from xrarchive.validation.fidelity import METRICS, Features, Metric, why_not
 from xrarchive.validation.measures import Measure, measure, not_measured, rounded
 
-# Radiographs a side, of two patient-disjoint halves.
+# Radiographs made worse, one of each patient, and at most how many of other patients they are compared with.
 FILMS = 500
+COMPARED = 2000
 BAR = 0.9
 NOTE = "Rank correlation of the measure with the strength of a defect, over no defect and five levels of it."
 SNAPSHOT_NOTE = "Rank correlation of the measure with the radiographs shown in training, its sign turned: 1 = it falls."
 
 
 def draw_sides(patients: npt.ArrayLike | None, films: int, *, seed: int) -> tuple[Codes, Codes]:
-    """Rows of the radiographs to make worse and of those to compare them with: patient-disjoint, equally many.
+    """Rows of the radiographs to make worse and of those to compare them with: they share no patient.
+
+    One film of each patient is made worse: a patient with fifty films would move all figures by what is his alone.
 
     Args:
         patients: [films]; None = unknown.
         films: How many there are.
         seed: Of the draw.
     """
-    return disjoint_halves(group_codes(patients, films), FILMS, make_rng(seed, "instruments"))
+    codes, rng = group_codes(patients, films), make_rng(seed, "instruments")
+    first, second = disjoint_halves(codes, films, rng)
+    shuffled = rng.permutation(first)
+    alone = shuffled[np.unique(codes[shuffled], return_index=True)[1]]
+    return np.sort(rng.permutation(alone)[:FILMS]), np.sort(rng.permutation(second)[:COMPARED])
 
 
 def measure_instruments(
@@ -40,8 +47,8 @@ def measure_instruments(
     """Both measures in one feature space under every degradation.
 
     Args:
-        clean: float [N, D] of one half of the radiographs.
-        real: float [N, D] of the other half.
+        clean: float [N, D] of radiographs as they are.
+        real: float [M, D] of radiographs of other patients.
         degraded: By name of a degradation, `clean` at each of its levels, weakest first.
 
     Returns:
