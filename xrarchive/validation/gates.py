@@ -26,6 +26,9 @@ KID_SPACE = "imagenet"
 
 _EVEN_ODDS = 0.5
 _MIXED_UP = ("labels.reached", "labels.stored_scores")
+_COPIES = "privacy.copies"
+# Measured in full whether or not somebody is in a hurry.
+_NEVER_QUICK = ("integrity.", "labels.agreement.", *_MIXED_UP, _COPIES)
 _NO_FILMS = "Judged with radiographs at hand: validate with --radiographs SET."
 
 
@@ -280,9 +283,7 @@ def _privacy(part: Found, settings: GateSettings) -> Iterator[_Bar]:
     drop = "Look at the pairs, and withdraw the images: xrarchive withdraw --ids ID,... --reason TEXT"
     train = "Train the generator on more radiographs, or for a shorter time."
     withhold = "Publish the dataset without its weights, or train the generator on more radiographs."
-    yield _Bar(
-        name="privacy.copies", found=part.get("copies", {}), key="value", bar=0, what="copies of radiographs", help=drop
-    )
+    yield _Bar(name=_COPIES, found=part.get("copies", {}), key="value", bar=0, what="copies of radiographs", help=drop)
     for space, found in (part.get("share_nearer") or {"pixels": {}}).items():
         what = f"lower bound of the share nearer to training films ({space})"
         yield _Bar(
@@ -314,7 +315,7 @@ def _excuse(bar: _Bar, occasion: Occasion, settings: GateSettings) -> str:
     part, _, rest = bar.name.partition(".")
     if bar.name in _MIXED_UP:  # nobody but the classifiers of the build can tell, and they may not be at hand
         return "" if bar.found.get("value") is not None else str(bar.found.get("reason", "Labels were not measured."))
-    if part == "integrity" or (bar.name == "privacy.copies" and bar.found.get("value") is not None):
+    if part == "integrity" or (bar.name == _COPIES and bar.found.get("value") is not None):
         return ""
     if part == "labels":
         finding = rest.partition(".")[2]
@@ -335,7 +336,7 @@ def _judge(bar: _Bar, excuse: str, occasion: Occasion) -> Gate:
         status, message = "not measured", excuse
     elif value is None:
         status, message = "failed", bar.found.get("reason") or "It was not measured: --only left its part out."
-    elif occasion.quick and not bar.name.startswith(("integrity", "labels")):
+    elif occasion.quick and not bar.name.startswith(_NEVER_QUICK):
         status, message = "failed", "It was measured with --quick, which opens no gate."
     else:
         passed = value > bar.bar if bar.at_least else value <= bar.bar
