@@ -113,7 +113,8 @@ def summary_rows(report: Mapping[str, Any]) -> list[SummaryRow]:
     for part, by, labels in _by_rater(report):
         rows += _label_rows(part, by, labels)
     rows += _utility_rows(report.get("utility", {}))
-    return [*rows, *_mixed_up_rows(report.get("labels", {})), *_count_rows(report)]
+    rows += _mixed_up_rows(report.get("labels", {}))
+    return [*rows, *_count_rows(report), *_privacy_rows(report.get("privacy", {}))]
 
 
 def label_rows(report: Mapping[str, Any]) -> list[LabelRow]:
@@ -231,6 +232,24 @@ def _count_rows(report: Mapping[str, Any]) -> Iterator[SummaryRow]:
         for kind, found in report.get(part, {}).items():
             if kind in names:
                 yield _row(part, "", names[kind], found, None, "")
+
+
+def _privacy_rows(privacy: Mapping[str, Any]) -> Iterator[SummaryRow]:
+    """Nearness by space, what is recognised, and both attacks; floors beside them. Nothing where nothing was asked."""
+    named = [(space, "share nearer to training films", found) for space, found in _parts(privacy, "share_nearer")]
+    if "reidentification" in privacy:
+        named.append(("", "images in which a patient is recognised", privacy["reidentification"]))
+    named += [("", f"attack on the weights ({kind}), AUROC", found) for kind, found in _parts(privacy, "membership")]
+    for subject, title, found in named:
+        beside = (found.get("floor") or {}).get("value")
+        text = (
+            "" if beside is None else "of held-out films" if "recognised" in title else "if nothing was learnt by heart"
+        )
+        yield _row("privacy", subject, title, found, beside, text)
+
+
+def _parts(tree: Mapping[str, Any], name: str) -> list[tuple[str, Mapping[str, Any]]]:
+    return list(tree.get(name, {}).items())
 
 
 def _row(
