@@ -68,7 +68,7 @@ class LabelRow:
         transfer: How far steering reaches the rater.
         excess: Exaggeration less that of real films the guide accepts.
         off_target: How far the other findings moved.
-        purity: The soft label; where there is none, purity by calls.
+        purity: The soft label.
         reason: Why the agreement was not measured, empty if it was.
     """
 
@@ -194,8 +194,6 @@ def _utility_rows(utility: Mapping[str, Any]) -> Iterator[SummaryRow]:
 
 def _label_row(finding: str, by: str, found: Mapping[str, Any]) -> LabelRow:
     nothing: Mapping[str, Any] = {"value": None}
-    purity = found.get("purity", {})
-    measured = (purity.get(name, nothing) for name in ("soft", "rogan_gladen"))
     return LabelRow(
         finding,
         by,
@@ -203,7 +201,7 @@ def _label_row(finding: str, by: str, found: Mapping[str, Any]) -> LabelRow:
         found.get("transfer", nothing),
         found.get("exaggeration", nothing).get("excess", nothing),
         found.get("off_target", nothing),
-        next((one for one in measured if one["value"] is not None), nothing),
+        found.get("purity", {}).get("soft", nothing),
         found.get("reason", ""),
     )
 
