@@ -103,7 +103,7 @@ def test_instruments_follow_every_degradation(measure, monkeypatch):
     rows = found["kid"]["degradations"]
     assert [row["name"] for row in rows] == ["blur", "noise"]
     assert all(len(row["values"]) == 6 and -1 <= row["spearman"]["value"] <= 1 for row in rows)
-    assert len(found["frechet"]["degradations"]) == 2
+    assert "needs" in found["frechet"]["reason"]  # of 24 patients one film each
     assert "--quick" in measure(only=["instruments"], quick=True)["instruments"]["judge"]["kid"]["reason"]
 
 
