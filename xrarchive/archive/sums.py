@@ -47,7 +47,7 @@ def sums_problems(folder: Path, manifest: Manifest) -> list[tuple[str, str]]:
     known |= {name: sha256_file(folder / name) for name in small}
     return [
         (
-            name if name in known else SUMS_NAME,
+            name if name in known or name in _SMALL else SUMS_NAME,
             f"has another sha256 than {SUMS_NAME} says, or is in only one of the two",
         )
         for name in sorted({*known, *sums})

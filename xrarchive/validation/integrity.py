@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xrarchive.archive.manifest import VALIDATION_NAME
+from xrarchive.archive.manifest import REPORT_NAME, VALIDATION_NAME
 from xrarchive.archive.reader import CheckReport
 from xrarchive.validation.duplicates import measure_repeats
 from xrarchive.validation.measures import Measure, measure, not_measured
@@ -11,6 +11,8 @@ from xrarchive.validation.subject import Subject
 # Named in the report; `xrarchive check` names all.
 LISTED_PROBLEMS = 20
 
+# What an earlier validation left, and this one writes anew.
+_REPLACED = (VALIDATION_NAME, REPORT_NAME)
 _NO_ARCHIVE = "Only an archive has a manifest to hold its files against."
 
 
@@ -28,7 +30,7 @@ def measure_integrity(subject: Subject, checked: CheckReport | None) -> dict[str
 def _files(checked: CheckReport | None) -> Measure:
     if checked is None:
         return not_measured(_NO_ARCHIVE)
-    problems = [one for one in checked.problems if one.path != VALIDATION_NAME]  # an old report, about to be replaced
+    problems = [one for one in checked.problems if one.path not in _REPLACED]
     return measure(
         len(problems),
         n=checked.files,
