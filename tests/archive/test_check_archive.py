@@ -228,7 +228,7 @@ TABLE = [
     (same_size_nonsense, {("unreadable", FIRST)}, False),
     (extra_shard, {("surplus-file", "data/train-00002.parquet")}, False),
     (extra_file, {("surplus-file", "notes.txt")}, False),
-    (no_readme, {("readme", README_NAME), ("wrong-sum", SUMS_NAME)}, False),
+    (no_readme, {("readme", README_NAME), ("wrong-sum", README_NAME)}, False),
     (readme_without_head, OTHER_README, False),
     (readme_not_utf8, OTHER_README, False),
     (readme_not_yaml, OTHER_README, False),
