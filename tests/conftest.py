@@ -1,11 +1,13 @@
 """A tiny world that every test folder shares: 96 generated films of 48 patients, 16 px, and weights trained on them.
 
-No patient anywhere. A finding is a bright blob in its own place, so that seconds of training are enough.
+No patient anywhere. A finding is a bright blob in its own place, so that seconds of training are enough. What takes
+seconds is made once for all processes of a run (`made_once`), and is not to be changed by a test.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from browser import chromium, pytest_terminal_summary, screenshots, visit  # noqa: F401  (fixtures and a hook)
+from filelock import FileLock
+from tiny_build import build_tiny
 from tiny_films import TINY_FINDINGS, TINY_PX, write_tiny_source
 
 if TYPE_CHECKING:
@@ -23,17 +27,37 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(scope="session")
-def tiny_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A radiograph set folder: 16 px, No Finding, Effusion and Mass; all splits but `unlabelled`."""
-    from xrarchive.radiographs import ingest
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """`made_once(name, make)` gives a folder that `make` filled once for all processes of this run."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # a folder of its own for each, in the one of the run
+        root = root.parent
 
-    folder = tmp_path_factory.mktemp("tiny")
-    ingest(write_tiny_source(folder / "source"), folder / "set", size_px=TINY_PX, findings=TINY_FINDINGS)
-    return folder / "set"
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        folder, done = root / f"shared-{name}", root / f"shared-{name}.done"
+        with FileLock(root / f"shared-{name}.lock"):
+            if not done.exists():
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return made
 
 
 @pytest.fixture(scope="session")
-def tiny_generator(tiny_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_set(made_once: Callable[..., Path]) -> Path:
+    """A radiograph set folder: 16 px, No Finding, Effusion and Mass; all splits but `unlabelled`."""
+    from xrarchive.radiographs import ingest
+
+    def make(folder: Path) -> None:
+        ingest(write_tiny_source(folder / "source"), folder / "set", size_px=TINY_PX, findings=TINY_FINDINGS)
+
+    return made_once("tiny", make) / "set"
+
+
+@pytest.fixture(scope="session")
+def tiny_generator(tiny_set: Path, made_once: Callable[..., Path]) -> Path:
     """A generator.safetensors of 16 px whose images vary enough for the tiny guide."""
     from xrarchive.gan.settings import GeneratorSettings
     from xrarchive.gan.training import Watch, train_generator
@@ -43,8 +67,9 @@ def tiny_generator(tiny_set: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         resolution=TINY_PX, nimg=2_000, start_px=8, latent_size=8, width_max=8, batch=16, averaging=0.96,
         learning_rate=5e-3, checkpoint_nimg=2_000, precision="float32",
     )  # fmt: skip
-    out, watch = tmp_path_factory.mktemp("generator"), Watch(metric_nimg=0)
-    return train_generator(open_set(tiny_set), out, settings=settings, watch=watch).snapshot
+    watch = Watch(metric_nimg=0)
+    out = made_once("generator", lambda out: train_generator(open_set(tiny_set), out, settings=settings, watch=watch))
+    return out / "generator.safetensors"
 
 
 @pytest.fixture(scope="session")
@@ -65,21 +90,49 @@ def train_tiny(tiny_set: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def tiny_guide(train_tiny: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_guide(train_tiny: Callable[..., Path], made_once: Callable[..., Path]) -> Path:
     """A guide.safetensors of 16 px with a threshold for each finding, all of them offered."""
-    return train_tiny(tmp_path_factory.mktemp("guide"), "guide")
+    return made_once("guide", lambda out: train_tiny(out, "guide")) / "guide.safetensors"
 
 
 @pytest.fixture(scope="session")
-def tiny_judge(train_tiny: Callable[..., Path], tiny_guide: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_judge(train_tiny: Callable[..., Path], tiny_guide: Path, made_once: Callable[..., Path]) -> Path:
     """A judge.safetensors of 16 px that shares no patient with the tiny guide and is paired with it."""
-    return train_tiny(tmp_path_factory.mktemp("judge"), "judge", guide=tiny_guide.parent)
+    return made_once("judge", lambda out: train_tiny(out, "judge", guide=tiny_guide.parent)) / "judge.safetensors"
 
 
 @pytest.fixture(scope="session")
-def tiny_referee(train_tiny: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_referee(train_tiny: Callable[..., Path], made_once: Callable[..., Path]) -> Path:
     """A referee.safetensors of 16 px, of the judge's patients."""
-    return train_tiny(tmp_path_factory.mktemp("referee"), "referee")
+    return made_once("referee", lambda out: train_tiny(out, "referee")) / "referee.safetensors"
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tiny_generator: Path, tiny_guide: Path, tiny_judge: Path) -> dict[str, Path]:
+    """The weight files a build takes, by role."""
+    return {"generator": tiny_generator, "guide": tiny_guide, "judge": tiny_judge}
+
+
+@pytest.fixture(scope="session")
+def tiny_built(tiny_weights: dict[str, Path], made_once: Callable[..., Path]) -> Path:
+    """An archive of 18 images, as `build` leaves it."""
+    return made_once("built", lambda folder: build_tiny(folder / "chests", tiny_weights)) / "chests"
+
+
+@pytest.fixture(scope="session")
+def tiny_carded(
+    tiny_built: Path, tiny_set: Path, tiny_judge: Path, tiny_referee: Path, made_once: Callable[..., Path]
+) -> Path:
+    """`tiny_built`, validated in all parts, with its card."""
+    from xrarchive import pipeline
+
+    def make(folder: Path) -> None:
+        archive = shutil.copytree(tiny_built, folder / "chests")
+        waivers = {"integrity.near_duplicates": "Images of 16 px are alike."}
+        pipeline.validate(archive, radiographs=[tiny_set], judge=tiny_judge, referee=tiny_referee, waivers=waivers)
+        pipeline.write_card(archive)
+
+    return made_once("carded", make) / "chests"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tiny_build import FINDINGS, build_tiny
+from tiny_build import FINDINGS
 
 from xrarchive import cards, pipeline
 from xrarchive.archive.manifest import read_manifest
@@ -18,17 +18,14 @@ from xrarchive.weights import read_meta
 PURITY_CELLS = 9
 
 
-@pytest.fixture(scope="module")
-def weights(tiny_generator, tiny_guide, tiny_judge):
-    return {"generator": tiny_generator, "guide": tiny_guide, "judge": tiny_judge}
+@pytest.fixture
+def weights(tiny_weights):
+    return tiny_weights
 
 
-@pytest.fixture(scope="module")
-def archive(weights, tiny_set, tiny_referee, tmp_path_factory):
-    folder = build_tiny(tmp_path_factory.mktemp("cards") / "chests", weights).out
-    pipeline.validate(folder, radiographs=[tiny_set], judge=weights["judge"], referee=tiny_referee)
-    pipeline.write_card(folder)
-    return folder
+@pytest.fixture
+def archive(tiny_carded):
+    return tiny_carded
 
 
 @pytest.fixture
@@ -41,7 +38,7 @@ def report(archive):
     return json.loads((archive / "validation.json").read_bytes())
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def metas(weights):
     return {
         role: read_meta(path, kind="generator" if role == "generator" else "classifier")

@@ -16,13 +16,13 @@ from xrarchive.files import leased
 
 
 @pytest.fixture(scope="module")
-def weights(tiny_generator, tiny_guide, tiny_judge):
-    return {"generator": tiny_generator, "guide": tiny_guide, "judge": tiny_judge}
+def weights(tiny_weights):
+    return tiny_weights
 
 
 @pytest.fixture(scope="module")
-def built(weights, tmp_path_factory):
-    return build_tiny(tmp_path_factory.mktemp("built") / "archive", weights).out
+def built(tiny_built):
+    return tiny_built
 
 
 @pytest.fixture

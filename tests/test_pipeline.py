@@ -53,8 +53,8 @@ KILLS = 20
 
 
 @pytest.fixture(scope="module")
-def weights(tiny_generator, tiny_guide, tiny_judge):
-    return {"generator": tiny_generator, "guide": tiny_guide, "judge": tiny_judge}
+def weights(tiny_weights):
+    return tiny_weights
 
 
 @pytest.fixture(scope="module")
@@ -62,15 +62,9 @@ def built(weights, tmp_path_factory):
     return build_tiny(tmp_path_factory.mktemp("built") / "archive", weights)
 
 
-@pytest.fixture(scope="module")
-def carded(built, weights, tiny_set, tmp_path_factory):
-    """Built, validated, with its card. Not to be changed."""
-    folder = tmp_path_factory.mktemp("carded") / "archive"
-    shutil.copytree(built.out, folder)
-    waivers = {"integrity.near_duplicates": "Images of 16 px are alike."}
-    pipeline.validate(folder, radiographs=[tiny_set], judge=weights["judge"], waivers=waivers)
-    pipeline.write_card(folder)
-    return folder
+@pytest.fixture
+def carded(tiny_carded):
+    return tiny_carded
 
 
 @pytest.fixture

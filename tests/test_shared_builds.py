@@ -27,8 +27,8 @@ os.execv(sys.executable, [sys.executable, "-m", "xrarchive", *sys.argv[1:], "--u
 
 
 @pytest.fixture(scope="module")
-def weights(tiny_generator, tiny_guide, tiny_judge):
-    return {"generator": tiny_generator, "guide": tiny_guide, "judge": tiny_judge}
+def weights(tiny_weights):
+    return tiny_weights
 
 
 # One is killed

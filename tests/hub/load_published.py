@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 
 import numpy as np
@@ -38,3 +39,5 @@ def main(repo: str, tag: str, label: int) -> None:
 
 if __name__ == "__main__":
     main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    sys.stdout.flush()
+    os._exit(0)  # threads of pyarrow that read ahead of a stream may abort an interpreter that ends

@@ -4,7 +4,6 @@ import shutil
 
 import numpy as np
 import pytest
-from tiny_build import build_tiny
 
 from xrarchive import pipeline
 from xrarchive.archive.reader import read_table
@@ -28,9 +27,8 @@ def films(tiny_set):
 
 
 @pytest.fixture(scope="module")
-def built(tiny_generator, tiny_guide, tiny_judge, tmp_path_factory):
-    weights = {"generator": tiny_generator, "guide": tiny_guide, "judge": tiny_judge}
-    return build_tiny(tmp_path_factory.mktemp("scoring") / "archive", weights).out
+def built(tiny_built, tmp_path_factory):
+    return shutil.copytree(tiny_built, tmp_path_factory.mktemp("scoring") / "archive")
 
 
 def pools(sets, classifiers, most=1_000, **search):

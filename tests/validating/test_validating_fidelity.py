@@ -9,7 +9,6 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_build import build_tiny
 
 from xrarchive import pipeline
 from xrarchive.archive.manifest import VALIDATION_NAME
@@ -21,9 +20,8 @@ from xrarchive.validation.degrading import DEGRADATIONS
 
 
 @pytest.fixture(scope="module")
-def built(tiny_generator, tiny_guide, tiny_judge, tmp_path_factory):
-    weights = {"generator": tiny_generator, "guide": tiny_guide, "judge": tiny_judge}
-    return build_tiny(tmp_path_factory.mktemp("built") / "archive", weights).out
+def built(tiny_built):
+    return tiny_built
 
 
 @pytest.fixture(scope="module")

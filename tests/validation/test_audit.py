@@ -7,16 +7,14 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_build import build_tiny
 
 from xrarchive import pipeline
 from xrarchive.errors import InputDataError
 
 
 @pytest.fixture(scope="module")
-def built(tiny_generator, tiny_guide, tiny_judge, tmp_path_factory):
-    weights = {"generator": tiny_generator, "guide": tiny_guide, "judge": tiny_judge}
-    return build_tiny(tmp_path_factory.mktemp("audit") / "archive", weights).out
+def built(tiny_built, tmp_path_factory):
+    return shutil.copytree(tiny_built, tmp_path_factory.mktemp("audit") / "archive")
 
 
 @pytest.fixture(scope="module")

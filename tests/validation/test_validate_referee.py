@@ -5,7 +5,7 @@ import json
 import shutil
 
 import pytest
-from tiny_build import FINDINGS, build_tiny
+from tiny_build import FINDINGS
 
 from xrarchive import pipeline
 from xrarchive.archive.manifest import read_manifest, write_manifest
@@ -15,9 +15,8 @@ from xrarchive.validating import material
 
 
 @pytest.fixture(scope="module")
-def built(tiny_generator, tiny_guide, tiny_judge, tmp_path_factory):
-    weights = {"generator": tiny_generator, "guide": tiny_guide, "judge": tiny_judge}
-    return build_tiny(tmp_path_factory.mktemp("referee") / "archive", weights).out
+def built(tiny_built, tmp_path_factory):
+    return shutil.copytree(tiny_built, tmp_path_factory.mktemp("referee") / "archive")
 
 
 def test_a_referee_measures_beside_the_judge_and_alone_where_it_filtered(
