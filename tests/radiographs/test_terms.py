@@ -10,10 +10,27 @@ def test_every_source_says_how_to_name_link_and_cite_it() -> None:
     for name, terms in TERMS.items():
         assert terms.name == name
         assert terms.url.startswith("https://")
-        assert all((terms.title, terms.licence, terms.notice, terms.citation))
+        assert terms.clause_url.startswith("https://")
+        assert all((terms.title, terms.licence, terms.notice, terms.citation, terms.clause))
+        assert ("forbids sharing" in terms.notice) == (terms.release != "open")
     assert "NIH Clinical Center" in TERMS["nih-chestxray14"].notice
     assert "nihcc.app.box.com/v/ChestXray-NIHCC" in TERMS["nih-chestxray14"].url
     assert "CVPR 2017" in TERMS["nih-chestxray14"].citation
+
+
+def test_what_may_be_published_is_decided_for_every_layout() -> None:
+    found = {name: (terms.release, terms.may_leave) for name, terms in TERMS.items()}
+    assert found == {
+        "nih-chestxray14": ("open", True),
+        "mednist": ("open", True),
+        "physionet-credentialed": ("gated", False),
+        "chexpert": ("forbidden", False),
+        "padchest": ("forbidden", False),
+        "rsna-pneumonia": ("open", True),
+        "siim-acr": ("forbidden", False),
+        "open-i": ("forbidden", True),
+        "chestmnist": ("open", True),
+    }
 
 
 @pytest.mark.parametrize(
@@ -23,9 +40,14 @@ def test_every_source_says_how_to_name_link_and_cite_it() -> None:
         (["nih-chestxray14"], "other"),
         (["mednist"], "cc-by-sa-4.0"),
         (["nih-chestxray14", "mednist"], "cc-by-sa-4.0"),
+        (["chestmnist"], "cc-by-4.0"),
+        (["chestmnist", "nih-chestxray14"], "other"),
+        (["chestmnist", "mednist"], "cc-by-sa-4.0"),
+        (["open-i"], "other"),
+        (["chexpert", "mednist"], "other"),
     ],
 )
-def test_share_alike_wins(names: list[str], licence: str) -> None:
+def test_one_licence_fits_all_sources(names: list[str], licence: str) -> None:
     assert licence_of(names) == licence
 
 
