@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from xrarchive.archive.changing import find_leftovers, remove_leftovers, split, withdraw
-from xrarchive.archive.manifest import README_NAME, VALIDATION_NAME, Manifest, read_manifest
+from xrarchive.archive.manifest import (
+    CHANGELOG_NAME,
+    MANIFEST_NAME,
+    README_NAME,
+    VALIDATION_NAME,
+    Manifest,
+    read_manifest,
+)
 from xrarchive.archive.merging import merge
 from xrarchive.archive.reader import CheckReport, Problem, check_archive, read_pixels, read_table
 from xrarchive.archive.sums import write_sums
@@ -509,6 +516,8 @@ def diff(a: str | Path, b: str | Path, *, changelog: Path | None = None) -> Arch
         found = diff_archives(first, second)
     if changelog is not None:
         write_entry(changelog, found)
+        if changelog.name == CHANGELOG_NAME and (changelog.parent / MANIFEST_NAME).is_file():
+            write_sums(changelog.parent, read_manifest(changelog.parent))
     return found
 
 

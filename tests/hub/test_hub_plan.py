@@ -42,6 +42,22 @@ def test_a_changelog_goes_up_where_there_is_one(archive: TinyArchive) -> None:
     assert publication.dataset.claims_path("CHANGELOG.md"), "one that is gone goes from the repository too"
 
 
+def test_what_goes_with_the_card_goes_up_unless_it_is_of_another_state(archive: TinyArchive) -> None:
+    (archive.folder / "samples").mkdir()
+    for name in ("croissant.json", "CITATION.cff", "SCORECARD.md", "samples/Mass.png"):
+        (archive.folder / name).write_text(archive.manifest_sha256)
+    content = plan_publication(archive.folder, REPO).dataset
+    extra = {"croissant.json", "CITATION.cff", "SCORECARD.md", "samples/Mass.png"}
+    assert {item.path for item in content.uploads} == SENT | extra
+    sums = next(item.source for item in content.uploads if item.path == "SHA256SUMS")
+    assert isinstance(sums, bytes)
+    assert all(f"  {name}\n".encode() in sums for name in extra)
+    assert all(content.claims_path(path) for path in ("croissant.json", "samples/Edema.png"))
+    (archive.folder / "samples/Mass.png").write_text("of another")
+    with pytest.raises(GateError, match=r"changed after .*: samples/Mass.png does not"):
+        plan_publication(archive.folder, REPO)
+
+
 def test_the_version_is_the_archives_own_or_higher(archive: TinyArchive) -> None:
     assert plan_publication(archive.folder, REPO).version == "1.0.0"
     assert plan_publication(archive.folder, REPO, "1.0.1").version == "1.0.1"

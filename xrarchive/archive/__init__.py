@@ -7,6 +7,8 @@ Format 2. `read_manifest` reads formats 1 and 2 and refuses others by name; only
       manifest.json                   written last: hashes, counts, builds, history, withdrawn ids
       SHA256SUMS                      of every file here but itself; `sha256sum -c SHA256SUMS`
       validation.json                 written by `validate`; names the manifest's sha256
+      croissant.json, CITATION.cff, SCORECARD.md, samples/<Finding>.png
+                                      written by `card`; each holds the manifest's sha256
       data/train-00000.parquet        default config: images, labels, scores
       provenance/train-00000.parquet  how each image came about, joined by image_id
       .work/                          units of an unfinished build or extension; gone when the manifest has them

@@ -25,6 +25,11 @@ REPORT_NAME = "report.html"
 RECEIPT_NAME = "publish-receipt.json"
 CHANGELOG_NAME = "CHANGELOG.md"
 SUMS_NAME = "SHA256SUMS"
+# What `card` writes beside README.md.
+CROISSANT_NAME = "croissant.json"
+CITATION_NAME = "CITATION.cff"
+SCORECARD_NAME = "SCORECARD.md"
+SAMPLES = "samples"
 FORMAT = 2
 _SCHEMA = "xrarchive.manifest/"
 FIRST_VERSION = "1.0.0"

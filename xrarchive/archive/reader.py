@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from xrarchive.archive.companions import find_companions
 from xrarchive.archive.content import UNREADABLE, hash_content, read_shard
 from xrarchive.archive.manifest import (
     CHANGELOG_NAME,
@@ -136,7 +137,7 @@ def check_archive(
 
 def find_surplus(folder: Path, manifest: Manifest) -> list[Path]:
     """Files that do not belong to the archive, but for hidden ones."""
-    known = {*manifest.files, *_KNOWN_FILES}
+    known = {*manifest.files, *_KNOWN_FILES, *find_companions(folder)}
     inside = ((path, path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file())
     return [
         path

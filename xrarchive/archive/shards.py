@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from xrarchive.archive.companions import remove_stale
 from xrarchive.archive.content import read_content
 from xrarchive.archive.manifest import (
     REPORT_NAME,
@@ -117,7 +118,8 @@ def settle(folder: Path, manifest: Manifest) -> None:
     """Bring a folder back to what its manifest says, after changes that were stopped or refused halfway.
 
     README comes first, so that it never names a shard that is gone; a card of another state leaves it. Units already
-    joined and a validation that lists withdrawn images go too: they would keep what was withdrawn.
+    joined, a validation that lists withdrawn images and pictures of another state go too: they would keep what was
+    withdrawn.
     """
     restore_head(folder, manifest)
     for path in surplus_shards(folder, manifest):
@@ -131,6 +133,7 @@ def settle(folder: Path, manifest: Manifest) -> None:
             validation.unlink()
     if not speaks_of(validation, manifest):  # the report shows images
         (folder / REPORT_NAME).unlink(missing_ok=True)
+    remove_stale(folder, manifest)
     _restore_sums(folder, manifest)
 
 

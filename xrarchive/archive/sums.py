@@ -1,13 +1,16 @@
 """SHA256SUMS: the sha256 of every file of an archive, for `sha256sum -c` and for `check`.
 
-The manifest covers the shards; this file also covers the manifest itself, README and validation.
+The manifest covers the shards; this file also covers the manifest itself and everything else that `publish` sends.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from xrarchive.archive.companions import COMPANIONS, find_companions
 from xrarchive.archive.manifest import (
+    CHANGELOG_NAME,
     MANIFEST_NAME,
     README_NAME,
     REPORT_NAME,
@@ -15,9 +18,9 @@ from xrarchive.archive.manifest import (
     VALIDATION_NAME,
     Manifest,
 )
-from xrarchive.files import sha256_file, write_bytes
+from xrarchive.files import sha256_bytes, sha256_file, write_bytes
 
-_SMALL = (README_NAME, VALIDATION_NAME, REPORT_NAME)
+_SMALL = (README_NAME, VALIDATION_NAME, REPORT_NAME, CHANGELOG_NAME)
 
 
 def write_sums(folder: Path, manifest: Manifest) -> None:
@@ -25,15 +28,26 @@ def write_sums(folder: Path, manifest: Manifest) -> None:
     write_bytes(folder / SUMS_NAME, render_sums(folder, manifest).encode())
 
 
-def render_sums(folder: Path, manifest: Manifest) -> str:
-    """SHA256SUMS of the small files as they are now, and of the manifest and what it says of the shards."""
-    found = {name: sha256_file(folder / name) for name in _SMALL if (folder / name).exists()}
-    sums = {**{path: record.sha256 for path, record in manifest.files.items()}, **found, MANIFEST_NAME: manifest.sha256}
+def render_sums(folder: Path, manifest: Manifest, contents: Mapping[str, bytes] | None = None) -> str:
+    """SHA256SUMS of the small files as they are now, and of the manifest and what it says of the shards.
+
+    Args:
+        folder: Of the archive.
+        manifest: Of the archive.
+        contents: Small files, by name, that are given on with other bytes than they have in the folder.
+    """
+    sums = {path: record.sha256 for path, record in manifest.files.items()}
+    sums |= {name: sha256_file(folder / name) for name in _small_files(folder)}
+    sums |= {name: sha256_bytes(content) for name, content in (contents or {}).items()}
+    sums[MANIFEST_NAME] = manifest.sha256
     return "".join(f"{sums[name]}  {name}\n" for name in sorted(sums))
 
 
 def sums_problems(folder: Path, manifest: Manifest) -> list[tuple[str, str]]:
-    """Path and words for every file that is not what SHA256SUMS says; none if an archive came without it."""
+    """Path and words for every file that is not what SHA256SUMS says; none if an archive came without it.
+
+    A changelog may be younger than SHA256SUMS, which then does not name it.
+    """
     path = folder / SUMS_NAME
     if not path.exists():
         return []
@@ -42,14 +56,17 @@ def sums_problems(folder: Path, manifest: Manifest) -> list[tuple[str, str]]:
         sums = {name: digest for digest, name in lines}
     except ValueError:  # not UTF-8, or a line without two spaces
         return [(SUMS_NAME, "is not a list of hashes and names")]
-    small = [name for name in _SMALL if (folder / name).exists()]
     known = {MANIFEST_NAME: manifest.sha256, **{name: record.sha256 for name, record in manifest.files.items()}}
-    known |= {name: sha256_file(folder / name) for name in small}
+    known |= {name: sha256_file(folder / name) for name in _small_files(folder)}
     return [
         (
-            name if name in known or name in _SMALL else SUMS_NAME,
+            name if name in {*known, *_SMALL, *COMPANIONS} else SUMS_NAME,
             f"has another sha256 than {SUMS_NAME} says, or is in only one of the two",
         )
         for name in sorted({*known, *sums})
-        if known.get(name) != sums.get(name)
+        if known.get(name) != sums.get(name) and not (name == CHANGELOG_NAME and name not in sums)
     ]
+
+
+def _small_files(folder: Path) -> list[str]:
+    return [*(name for name in _SMALL if (folder / name).is_file()), *find_companions(folder)]

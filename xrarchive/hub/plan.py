@@ -3,9 +3,9 @@
 In: an archive folder, a repository name, a version, and (for a model repository) the weight files. Out: a `Publication`
 listing every file with size and sha256. Nothing here touches the network.
 
-README.md, manifest.json, validation.json, SHA256SUMS, report.html and CHANGELOG.md if they are there, and the shards
-named in the manifest go up, nothing else. Small files are sent from memory, so that what was checked is what arrives;
-shards are hashed here and again on upload.
+README.md, manifest.json, validation.json, SHA256SUMS, report.html, CHANGELOG.md and what `card` wrote beside README if
+they are there, and the shards named in the manifest go up, nothing else. Small files are sent from memory, so that what
+was checked is what arrives; shards are hashed here and again on upload.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+from xrarchive.archive.companions import COMPANIONS, find_companions, stale_companions
 from xrarchive.archive.manifest import (
     CHANGELOG_NAME,
     MANIFEST_NAME,
     README_NAME,
     REPORT_NAME,
+    SAMPLES,
     SUMS_NAME,
     VALIDATION_NAME,
     Manifest,
@@ -36,7 +38,7 @@ from xrarchive.validation.gates import keeps_back_weights, require_open
 
 SHARD_FOLDERS = ("data", "provenance")
 # What goes up where it is there, and goes from the repository where it is not.
-OPTIONAL = (REPORT_NAME, CHANGELOG_NAME)
+OPTIONAL = (REPORT_NAME, CHANGELOG_NAME, *COMPANIONS)
 WEIGHT_ROLES = ("generator", "guide", "judge")
 
 _VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
@@ -182,10 +184,11 @@ def plan_publication(
     wanted = model_repo is not None and not withheld
     model = _plan_model(str(model_repo), manifest, weights or {}, model_card) if wanted else None
     sums = _in_memory(SUMS_NAME, render_sums(archive_dir, manifest).encode())
-    others = [archive_dir / name for name in OPTIONAL if (archive_dir / name).is_file()]
-    texts = (readme, manifest_file, validation, sums, *(_in_memory(path.name, path.read_bytes()) for path in others))
+    others = [name for name in (REPORT_NAME, CHANGELOG_NAME) if (archive_dir / name).is_file()]
+    others += _companion_names(archive_dir, manifest)
+    texts = (readme, manifest_file, validation, sums, *(_in_memory(n, (archive_dir / n).read_bytes()) for n in others))
     shards = tuple(_checked_shards(archive_dir, manifest, on_status))
-    claims = (*(f"{folder}/" for folder in SHARD_FOLDERS), *OPTIONAL)
+    claims = (*(f"{folder}/" for folder in (*SHARD_FOLDERS, SAMPLES)), *OPTIONAL)
     dataset = RepoContent(repo, "dataset", (*shards, *texts), claims)
     return Publication(archive_dir, version, manifest.sha256, dataset, model, withheld)
 
@@ -244,6 +247,18 @@ def _read_card(archive_dir: Path, manifest: Manifest) -> Upload:
     if problems := yaml_problems(archive_dir, manifest):
         raise GateError(f"The card {path} does not fit the manifest: {'; '.join(problems)}.", fix=fix, path=path)
     return _in_memory(README_NAME, content)
+
+
+def _companion_names(archive_dir: Path, manifest: Manifest) -> list[str]:
+    """What `card` wrote beside README.md, if all of it is of this manifest."""
+    if stale := stale_companions(archive_dir, manifest):
+        raise GateError(
+            f"The archive {archive_dir} changed after its card was written: {', '.join(stale)} "
+            f"{'does' if len(stale) == 1 else 'do'} not name the manifest {manifest.sha256[:12]}…",
+            fix=f"Run `xrarchive card {archive_dir}`, then publish again.",
+            path=archive_dir / stale[0],
+        )
+    return find_companions(archive_dir)
 
 
 def _read_validation(archive_dir: Path, manifest: Manifest) -> tuple[Upload, Mapping[str, Any]]:
