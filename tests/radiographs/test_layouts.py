@@ -158,7 +158,7 @@ def test_nih_in_both_editions_and_all_image_folders(tmp_path: Path, edition: str
     listing = read(source)
     assert listing.layout == "nih-chestxray14"
     assert listing.terms == ("nih-chestxray14",)
-    assert all(row.path.is_file() for row in listing.rows)
+    assert all(row.place.path.is_file() for row in listing.rows)
     assert [row.patient for row in listing.rows] == ["1", "1", "2", "3", "3", "4"]
     assert listing.rows[1].labels == ("Cardiomegaly", "Emphysema")
     assert [row.view for row in listing.rows] == ["PA", "AP", "PA", "PA", "PA", "AP"]
@@ -208,21 +208,21 @@ def test_nih_lists_that_are_refused(tmp_path: Path, train_val: slice, test: slic
 def test_an_nih_image_that_is_absent_is_left_for_decoding_to_reject(tmp_path: Path) -> None:
     source = write_nih(tmp_path / "nih")
     (source / "images" / "00000002_000.png").unlink()
-    assert not read(source).rows[2].path.exists()
+    assert not read(source).rows[2].place.path.exists()
 
 
 def test_linked_image_folders_are_followed(make_source: MakeSource, tmp_path: Path) -> None:
     source = make_source()
     shutil.move(source / "images", tmp_path / "elsewhere")
     (source / "images").symlink_to(tmp_path / "elsewhere")
-    assert all(row.path.is_file() for row in read(source).rows)
+    assert all(row.place.path.is_file() for row in read(source).rows)
 
 
 def test_odd_file_names_are_only_names(make_source: MakeSource) -> None:
     names = ["images/-rf.png", "images/a b\nc.png", "images/lung 🫁.png", "images/%00..png"]
     source = make_source([{**row, "image": name} for row, name in zip(four_rows(), names, strict=True)])
     assert [row.image for row in read(source).rows] == names
-    assert all(row.path.is_file() for row in read(source).rows)
+    assert all(row.place.path.is_file() for row in read(source).rows)
 
 
 def test_declared_findings_replace_nihs(make_source: MakeSource) -> None:

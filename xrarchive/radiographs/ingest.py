@@ -210,7 +210,7 @@ def _write_pixels(
     files: list[SourceFile | Reject] = []
     count = 0
     starts = _write_headers(streams, size_px, count)
-    for result in _in_parallel(lambda row: _decode_pyramid(row.path, size_px, fit), rows, "decoding", on_status):
+    for result in _in_parallel(lambda row: _decode_pyramid(row.place.path, size_px, fit), rows, "decoding", on_status):
         if isinstance(result, Reject):
             files.append(result)
             continue
@@ -349,7 +349,7 @@ def _require_same(done: RadiographSet, listing: Listing, settings: dict[str, Any
             raise _changed(done, f"was made with {name} {_told(found)}, now asked for: {_told(value)}")
     if done.meta["inputs"]["tables"] != listing.tables:
         raise _changed(done, f"was made from other content of {' or '.join(sorted(listing.tables))}")
-    sha256s = list(_in_parallel(lambda row: source_sha256(row.path), listing.rows, "comparing", on_status))
+    sha256s = list(_in_parallel(lambda row: source_sha256(row.place.path), listing.rows, "comparing", on_status))
     if done.meta["inputs"] != _inputs(listing, sha256s)["inputs"]:
         raise _changed(done, "was made from image files that have changed since")
     done.check_files()

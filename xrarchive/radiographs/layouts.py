@@ -30,6 +30,7 @@ from xrarchive.radiographs.csv_table import (
     reading,
     require_distinct,
 )
+from xrarchive.radiographs.places import Place
 from xrarchive.radiographs.split import OWN_PATIENT, assign_split, carve_validation, parse_split, require_whole_patients
 
 LABELS_NAME = "labels.csv"
@@ -55,7 +56,7 @@ class Row:
 
     Attributes:
         image: Its name in the set: the path inside the source folder, with '/'.
-        path: Where to read it. It need not exist.
+        place: Where to read it. It need not exist.
         patient: Never blank: a radiograph without patient id is a patient of its own, "image:<name>".
         split: One of `SPLITS`.
         labels: Findings present, or None where nobody looked (all unknown).
@@ -66,7 +67,7 @@ class Row:
     """
 
     image: str
-    path: Path
+    place: Place
     patient: str
     split: str
     labels: tuple[str, ...] | None
@@ -143,7 +144,7 @@ def _read_labels_layout(source: Path, vocabulary: Sequence[str]) -> Listing:
         rows.append(
             Row(
                 image=image,
-                path=source / image,
+                place=Place(source / image),
                 patient=patient,
                 split=parse_split(cells["split"], where=where) if split_known else assign_split(patient),
                 labels=parse_labels(cells["labels"], vocabulary, where=where),
@@ -171,7 +172,7 @@ def _read_nih_layout(source: Path, path: Path, vocabulary: Sequence[str]) -> Lis
         rows.append(
             Row(
                 image=image,
-                path=source / image,
+                place=Place(source / image),
                 patient=patient,
                 split=_nih_split(name, patient, splits, where=where),
                 labels=parse_labels(cells["Finding Labels"], vocabulary, where=where),
