@@ -27,7 +27,7 @@ def test_a_referee_measures_beside_the_judge_and_alone_where_it_filtered(
     manifest = read_manifest(folder)
     build = dataclasses.replace(manifest.builds[0], settings=manifest.settings | {"judge_filter": True})
     write_manifest(folder, dataclasses.replace(manifest, builds=(build,)))
-    given = {"radiographs": [tiny_set], "judge": tiny_judge}
+    given = {"radiographs": [tiny_set], "judge": tiny_judge, "only": ["labels"]}
     both = pipeline.validate(built, **given, referee=tiny_referee.parent)
     alone = pipeline.validate(folder, **given, referee=tiny_referee)
     nobody = pipeline.validate(folder, **given)
