@@ -16,6 +16,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, unquote
@@ -25,8 +26,9 @@ from repositories import Repository, StoredFile
 from wire import Fault, RefusedError, Reply, Request, serve_http
 from xet_store import XetStore
 
-TOKEN, USER = "hf_test", "tester"
-READ_ONLY_TOKEN = "hf_readonly"
+TOKEN, USER = "hf_CANARYwrite", "tester"
+ORGANISATIONS = {"hospital": "write", "library": "read"}  # of the user, with the role there
+READ_ONLY_TOKEN = "hf_CANARYreadonly"
 _LARGE = frozenset({".parquet", ".safetensors"})
 _DATE = "2026-01-01T00:00:00.000Z"
 _FRONT_MATTER = re.compile(rb"\A---\n(.*?)\n---\n", re.DOTALL)
@@ -53,14 +55,18 @@ class LoopbackHub:
         self.xet = XetStore(folder / "cas")
         self.faults: list[Fault] = []
         self.log: list[tuple[str, str, int | None]] = []
+        self.bytes_received = 0
+        self.choose_fault: Callable[[Request], Fault | None] = self._next_fault  # which request is spoiled, and how
         self._lock = threading.RLock()
 
     def answer(self, request: Request) -> Reply | None:
         """The reply to a request; None cuts the connection."""
+        fault = self.choose_fault(request)
+        reply = self._answer(request) if fault is None else self._spoil(fault, request)
         with self._lock:
-            reply = self._answer_or_spoil(request)
             self.log.append((request.method, request.path, None if reply is None else reply.status))
-            return reply
+            self.bytes_received += len(request.body)
+        return reply
 
     def calls(self, method: str, part: str) -> int:
         """How many requests of that kind were seen."""
@@ -72,19 +78,30 @@ class LoopbackHub:
     def model(self, name: str) -> Repository:
         return self.repositories["models", name]
 
-    def _answer_or_spoil(self, request: Request) -> Reply | None:
-        fault = next((f for f in self.faults if f.method == request.method and f.part in request.path), None)
-        if fault is None:
-            return self._answer(request)
-        self.faults.remove(fault)
+    def _next_fault(self, request: Request) -> Fault | None:
+        with self._lock:
+            fault = next((fault for fault in self.faults if fault.spoils(request)), None)
+            if fault is not None:
+                self.faults.remove(fault)
+            return fault
+
+    def _spoil(self, fault: Fault, request: Request) -> Reply | None:
+        time.sleep(fault.hang_s)
         if fault.meanwhile is not None:
             fault.meanwhile()
             return self._answer(request)
+        if fault.half:
+            return replace(self._answer(request), half=True)
         if fault.applied:
             self._answer(request)
         return None if fault.status is None else Reply(fault.status, b"{}", fault.headers)
 
     def _answer(self, request: Request) -> Reply:
+        # Uploads are taken in side by side; all else happens one at a time, as in a database.
+        with contextlib.nullcontext() if request.method == "PUT" else self._lock:
+            return self._route(request)
+
+    def _route(self, request: Request) -> Reply:
         method = "GET" if request.method == "HEAD" else request.method
         try:
             for known, pattern, endpoint in _ROUTES:
@@ -119,7 +136,10 @@ class LoopbackHub:
     def whoami(self, request: Request) -> Reply:
         if request.token not in (TOKEN, READ_ONLY_TOKEN):
             raise RefusedError(401, "Invalid credentials in Authorization header")
-        return Reply.of({"type": "user", "name": USER, "orgs": [], "auth": {"type": "access_token"}})
+        organisations = [{"type": "org", "name": name, "roleInOrg": role} for name, role in ORGANISATIONS.items()]
+        right = {"displayName": "test", "role": "write" if request.token == TOKEN else "read"}
+        auth = {"type": "access_token", "accessToken": right}
+        return Reply.of({"type": "user", "name": USER, "orgs": organisations, "auth": auth})
 
     @route("POST", "/api/repos/create")
     def create_repository(self, request: Request) -> Reply:
@@ -128,11 +148,12 @@ class LoopbackHub:
         kind, owner = asked.get("type", "model") + "s", asked.get("organization") or USER
         name = f"{owner}/{asked['name']}"
         url = f"{request.base}/{'datasets/' if kind == 'datasets' else ''}{name}"
-        if owner != USER:
+        if owner != USER and ORGANISATIONS.get(owner) != "write":
             raise RefusedError(403, f"You don't have the rights to create under the namespace {owner!r}")
         if (kind, name) in self.repositories:
             return Reply.of({"error": "You already created this repo", "url": url}, 409)
         repository = self.repositories[kind, name] = Repository(kind, name)
+        repository.settings["private"] = bool(asked.get("private"))
         attributes = StoredFile(b"*.parquet filter=lfs\n*.safetensors filter=lfs\n", large=False)
         repository.add_commit({".gitattributes": attributes}, "initial commit")
         return Reply.of({"url": url, "name": name})
@@ -153,7 +174,7 @@ class LoopbackHub:
         repository = self._repository(kind, name)
         commit_id = self._commit_id(repository, revision)
         siblings = [{"rfilename": path} for path in sorted(repository.commits[commit_id].files)]
-        state = {"private": False, "gated": False, "disabled": False, "downloads": 0, "likes": 0, "tags": []}
+        state = {**repository.settings, "disabled": False, "downloads": 0, "likes": 0, "tags": []}
         dates = {"lastModified": _DATE, "createdAt": _DATE}
         return Reply.of({"id": name, "author": USER, "sha": commit_id, "siblings": siblings, **state, **dates})
 
@@ -201,7 +222,7 @@ class LoopbackHub:
             raise RefusedError(404, "Entry not found", "EntryNotFound")
         headers = {"X-Repo-Commit": commit_id, "ETag": f'"{file.etag}"', "Accept-Ranges": "bytes"}
         if file.large:
-            headers |= {"X-Linked-Etag": f'"{file.etag}"', "X-Linked-Size": str(len(file.content))}
+            headers |= {"X-Linked-Etag": f'"{file.etag}"', "X-Linked-Size": str(file.size)}
         if file.xet_hash:
             token_url = f"{request.base}/api/{kind}/{name}/xet-read-token/{commit_id}"
             headers |= {"X-Xet-Hash": file.xet_hash, "Link": f'<{token_url}>; rel="xet-auth"'}
@@ -280,7 +301,7 @@ class LoopbackHub:
         found = self.xet.fetch(sha256)
         if found is None:
             raise RefusedError(400, f"LFS pointer pointed to a file that does not exist: {path}")
-        return StoredFile(found.content, large=True, xet_hash=found.xet_hash)
+        return StoredFile(found, large=True)
 
     @route("POST", _REPO + r"/tag/(?P<revision>[^/]+)")
     def tag(self, request: Request, kind: str, name: str, revision: str) -> Reply:
@@ -290,7 +311,25 @@ class LoopbackHub:
         if tag in repository.tags:
             raise RefusedError(409, "Tag reference exists already")
         repository.tags[tag] = self._commit_id(repository, revision)
+        if message := request.json().get("message"):
+            repository.messages[tag] = message
         return Reply()
+
+    @route("DELETE", _REPO + r"/tag/(?P<tag>[^/]+)")
+    def delete_tag(self, request: Request, kind: str, name: str, tag: str) -> Reply:
+        self._writer(request)
+        repository = self._repository(kind, name)
+        if repository.tags.pop(tag, None) is None:
+            raise RefusedError(404, f"Tag {tag} does not exist", "RevisionNotFound")
+        repository.messages.pop(tag, None)
+        return Reply()
+
+    @route("PUT", _REPO + "/settings")
+    def change_settings(self, request: Request, kind: str, name: str) -> Reply:
+        self._writer(request)
+        settings = self._repository(kind, name).settings
+        settings.update({key: value for key, value in request.json().items() if key in settings})
+        return Reply.of(settings)
 
 
 def _directory(path: str) -> dict[str, Any]:

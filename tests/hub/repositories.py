@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from xet_store import XetFile
 
 
 def git_sha1(content: bytes) -> str:
@@ -15,19 +18,32 @@ def git_sha1(content: bytes) -> str:
 
 @dataclass(frozen=True)
 class StoredFile:
-    content: bytes
+    """A file as the Hub keeps it: `kept` is its content, or where in the Xet store that is."""
+
+    kept: bytes | XetFile
     large: bool
-    xet_hash: str | None = None
 
-    @property
+    @functools.cached_property
+    def content(self) -> bytes:
+        return self.kept if isinstance(self.kept, bytes) else self.kept.content
+
+    @functools.cached_property
     def sha256(self) -> str:
-        return hashlib.sha256(self.content).hexdigest()
+        """Of the content; for a file in the Xet store as its client recorded it there."""
+        return hashlib.sha256(self.kept).hexdigest() if isinstance(self.kept, bytes) else self.kept.sha256
 
     @property
+    def size(self) -> int:
+        return len(self.kept) if isinstance(self.kept, bytes) else self.kept.size
+
+    @property
+    def xet_hash(self) -> str | None:
+        return None if isinstance(self.kept, bytes) else self.kept.xet_hash
+
+    @functools.cached_property
     def git_oid(self) -> str:
         """Id of the blob in git: of the content, or of the LFS pointer to it."""
-        size = len(self.content)
-        pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{self.sha256}\nsize {size}\n".encode()
+        pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{self.sha256}\nsize {self.size}\n".encode()
         return git_sha1(pointer if self.large else self.content)
 
     @property
@@ -35,9 +51,9 @@ class StoredFile:
         return self.sha256 if self.large else self.git_oid
 
     def as_json(self, path: str) -> dict[str, Any]:
-        item: dict[str, Any] = {"type": "file", "path": path, "oid": self.git_oid, "size": len(self.content)}
+        item: dict[str, Any] = {"type": "file", "path": path, "oid": self.git_oid, "size": self.size}
         if self.large:
-            item["lfs"] = {"oid": self.sha256, "size": len(self.content), "pointerSize": 134}
+            item["lfs"] = {"oid": self.sha256, "size": self.size, "pointerSize": 134}
         if self.xet_hash:
             item["xetHash"] = self.xet_hash
         return item
@@ -59,6 +75,8 @@ class Repository:
     commits: dict[str, Commit] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    messages: dict[str, str] = field(default_factory=dict)  # of tags that have one
+    settings: dict[str, Any] = field(default_factory=lambda: {"private": False, "gated": False})
 
     def add_commit(self, files: Mapping[str, StoredFile], title: str) -> str:
         parent = self.branches.get("main")

@@ -156,7 +156,7 @@ def test_a_repository_that_is_not_there() -> None:
     with pytest.raises(AccessError, match="no folder tester/nothing") as caught, open_source("tester/nothing"):
         pass
     assert "hf auth login" in caught.value.fix
-    assert "hf_test" not in caught.value.message
+    assert "CANARY" not in caught.value.message
 
 
 def test_a_revision_that_is_not_there(hub: LoopbackHub, made: tuple[Path, Path]) -> None:

@@ -35,6 +35,7 @@ class Reply:
     status: int = 200
     body: bytes = b"{}"
     headers: Mapping[str, str] = field(default_factory=dict)
+    half: bool = False  # only half of the body is sent, then the connection is cut
 
     @staticmethod
     def of(value: object, status: int = 200, **headers: str) -> Reply:
@@ -54,7 +55,8 @@ class Fault:
     """Spoils one request of `method` whose path contains `part`.
 
     With a `status` the Hub answers that; without, the connection is cut. `applied` does the work first, so that only
-    the reply is lost. `meanwhile` happens just before the request is handled normally: somebody else's doing.
+    the reply is lost; `half` does it too, and sends half of the reply. `hang_s` is how long nothing at all is answered
+    before. `meanwhile` happens just before the request is handled normally: somebody else's doing.
     """
 
     method: str
@@ -62,7 +64,13 @@ class Fault:
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     applied: bool = False
+    half: bool = False
+    hang_s: float = 0.0
     meanwhile: Callable[[], object] | None = None
+
+    def spoils(self, request: Request) -> bool:
+        """Whether this is a request of the kind it waits for."""
+        return self.method == request.method and self.part in request.path
 
 
 Answer = Callable[[Request], Reply | None]  # None cuts the connection
@@ -81,13 +89,15 @@ class _Handler(BaseHTTPRequestHandler):
         base = f"http://{self.headers['Host']}"
         headers = {key.lower(): value for key, value in self.headers.items()}
         reply = self.answer(Request(self.command, url.path, parse_qs(url.query), headers, body, base))
-        if reply is None:
+        if reply is not None:
+            self._send(reply)
+        if reply is None or reply.half:
             self.close_connection = True
-            self.connection.shutdown(socket.SHUT_RDWR)
-            return
-        self._send(reply)
+            self.wfile.flush()
+            with contextlib.suppress(OSError):  # the client may have left
+                self.connection.shutdown(socket.SHUT_RDWR)
 
-    do_GET = do_HEAD = do_POST = do_PUT = handle_request  # noqa: N815 (named by http.server)
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = handle_request  # noqa: N815 (named by http.server)
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
@@ -106,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(reply.body)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(reply.body)
+            self.wfile.write(reply.body[: len(reply.body) // 2] if reply.half else reply.body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (named by http.server)
         """Whoever answers keeps a log of its own."""

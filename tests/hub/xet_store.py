@@ -13,6 +13,7 @@ Shard layout (all little-endian, records of 48 bytes; an undocumented format, re
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import struct
 import tempfile
@@ -27,8 +28,24 @@ _END = b"\xff" * 32
 
 @dataclass(frozen=True)
 class XetFile:
-    content: bytes
+    """A file of a store: its hashes as recorded, its content read when asked for."""
+
+    url: str
     xet_hash: str
+    sha256: str
+    size: int
+
+    @functools.cached_property
+    def content(self) -> bytes:
+        """The file, put together again by hf_xet."""
+        import hf_xet
+
+        with tempfile.TemporaryDirectory() as folder:
+            target = Path(folder) / "file"
+            group = hf_xet.XetSession().new_file_download_group(endpoint=self.url)
+            group.start_download_file(hf_xet.XetFileInfo(self.xet_hash, self.size), str(target))
+            group.wait_to_finish()
+            return target.read_bytes()
 
 
 @dataclass(frozen=True)
@@ -57,21 +74,14 @@ class XetStore:
         return found is not None and found.content == b"probe"
 
     def fetch(self, sha256: str) -> XetFile | None:
-        """The stored file with that sha256, put together again by hf_xet."""
-        entry = next((e for shard in self._shards.glob("*.mdb") for e in _entries(shard) if e.sha256 == sha256), None)
-        if entry is None:
-            return None
-        return XetFile(self._content(entry), entry.xet_hash)
+        """The stored file with that sha256."""
+        found = (entry for shard in self._shards.glob("*.mdb") for entry in _entries(shard) if entry.sha256 == sha256)
+        entry = next(found, None)
+        return entry and XetFile(self.url, entry.xet_hash, entry.sha256, entry.size)
 
-    def _content(self, entry: _Entry) -> bytes:
-        import hf_xet
-
-        with tempfile.TemporaryDirectory() as folder:
-            target = Path(folder) / "file"
-            group = hf_xet.XetSession().new_file_download_group(endpoint=self.url)
-            group.start_download_file(hf_xet.XetFileInfo(entry.xet_hash, entry.size), str(target))
-            group.wait_to_finish()
-            return target.read_bytes()
+    def bytes(self) -> int:
+        """What the store takes on disk: every chunk once."""
+        return sum(path.stat().st_size for path in self._shards.parent.rglob("*") if path.is_file())
 
 
 def _entries(shard: Path) -> Iterator[_Entry]:
