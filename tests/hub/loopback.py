@@ -68,6 +68,18 @@ class LoopbackHub:
             self.bytes_received += len(request.body)
         return reply
 
+    def told(self) -> dict[str, Any]:
+        """What was asked and what is there, for whoever runs the Hub as another process."""
+        return {
+            "log": self.log,
+            "bytes_received": self.bytes_received,
+            "xet_bytes": self.xet.bytes(),
+            "repositories": {
+                f"{kind}/{name}": {"history": found.history, "tags": found.tags, "head": found.branches["main"]}
+                for (kind, name), found in self.repositories.items()
+            },
+        }
+
     def calls(self, method: str, part: str) -> int:
         """How many requests of that kind were seen."""
         return sum(seen == method and part in path for seen, path, _ in self.log)

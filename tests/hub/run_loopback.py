@@ -1,4 +1,7 @@
-"""Run a loopback Hub until killed: `python run_loopback.py FOLDER FILE`; its address is written to FILE."""
+"""Run a loopback Hub until killed: `python run_loopback.py FOLDER FILE`; its address is written to FILE.
+
+A POST to /loopback/told is answered with what the Hub was asked so far, as JSON.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,17 @@ import sys
 import threading
 from pathlib import Path
 
-from loopback import serve
+from loopback import LoopbackHub
+from wire import Reply, Request, serve_http
 
 if __name__ == "__main__":
-    with serve(Path(sys.argv[1])) as (_, url):
-        Path(sys.argv[2]).write_text(url)
+    hub = LoopbackHub(Path(sys.argv[1]))
+
+    def answer(request: Request) -> Reply | None:
+        return Reply.of(hub.told()) if request.path == "/loopback/told" else hub.answer(request)
+
+    with serve_http(answer) as url:
+        part = Path(sys.argv[2] + ".part")
+        part.write_text(url)
+        part.rename(sys.argv[2])
         threading.Event().wait()
