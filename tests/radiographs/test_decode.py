@@ -197,11 +197,11 @@ def test_files_that_are_no_radiograph(tmp_path: Path, monkeypatch: pytest.Monkey
     expected = {
         "absent.png": "file not found",
         "empty.png": "empty file",
-        "text.png": "not one of PNG, JPEG, TIFF",
+        "text.png": "not one of PNG, JPEG, TIFF, DICOM",
         "folder.png": "not a regular file",
         "pipe.png": "not a regular file",
         "small.png": "15 x 40 px is under 16 px",
-        "a.gif": "not one of PNG, JPEG, TIFF",
+        "a.gif": "not one of PNG, JPEG, TIFF, DICOM",
         "moving.png": "holds 2 frames, expected one",
         "x" * 300: "file name too long",
     }
