@@ -27,16 +27,17 @@ import pyarrow.parquet as pq
 
 from xrarchive.errors import InputDataError, PlanChangedError, SettingsError
 from xrarchive.files import atomic_open, atomic_path, locked, sha256_file, write_bytes, write_json
-from xrarchive.findings import NIH_FINDINGS, make_vocabulary
+from xrarchive.findings import make_vocabulary
 from xrarchive.pixels import Fit, Pixels
 from xrarchive.radiographs.decode import Reject, SourceFile, decode, decoder_warnings, source_sha256
-from xrarchive.radiographs.layouts import Listing, Row, read_listing
+from xrarchive.radiographs.layouts import Choices, Listing, Row, read_listing, require_present
+from xrarchive.radiographs.layouts.rows import PRESENT, UNCERTAIN
 from xrarchive.radiographs.split import SPLITS
 from xrarchive.radiographs.table import (
     REJECTS_COLUMNS,
     REJECTS_NAME,
     RESERVED_COLUMNS,
-    SCHEMA,
+    SCHEMAS,
     SET_NAME,
     TABLE_NAME,
     RadiographSet,
@@ -103,6 +104,7 @@ def ingest(
     terms: Sequence[str] = (),
     fit: Fit = "crop",
     max_rejects: float = 0.01,
+    choices: Choices | None = None,
     on_status: OnStatus = ignore_status,
 ) -> IngestReport:
     """Make the radiograph set `out` from the radiographs in `source`.
@@ -111,13 +113,15 @@ def ingest(
     done again; a finished set is never changed. A stopped ingest leaves no set.json and starts afresh.
 
     Args:
-        source: Folder with labels.csv, or NIH ChestX-ray14 as published (see `layouts`).
+        source: A folder or archive in any layout of `layouts.LAYOUTS`.
         out: The set's folder.
         size_px: Side of the square pixels, one of `SIZES_PX`.
-        findings: Names that `labels` may hold; `No Finding` always belongs to them. None for NIH's 14.
+        findings: Names that labels may hold; `No Finding` always belongs to them. None for those usual for the layout,
+            of NIH's 14; ("all",) for all that it names.
         terms: Names of the terms the source was given under; those that go with the layout are added.
         fit: "crop" cuts the longer side about its centre, "pad" adds black to the shorter one.
         max_rejects: Share in 0..1 of listed images that may be unreadable.
+        choices: What may be chosen about the reading of the source.
         on_status: Told how many radiographs are done.
 
     Raises:
@@ -132,14 +136,16 @@ def ingest(
     source, out = Path(source), Path(out)
     if not 0 <= max_rejects <= 1:
         raise ValueError(f"max_rejects must be in 0..1, got {max_rejects}")
-    vocabulary = _require_settings(size_px, fit, findings)
+    _require_settings(size_px, fit, findings)
     require_terms(terms)
-    listing = read_listing(source, vocabulary)
+    listing = read_listing(source, findings, choices)
+    require_present(listing, source, max_rejects)
     settings = {
         "size_px": size_px,
         "fit": fit,
-        "findings": list(vocabulary),
+        "findings": list(listing.vocabulary),
         "terms": [known.name for known in require_terms([*terms, *listing.terms])],
+        **({"policies": listing.policies} if listing.policies else {}),
     }
     with locked(out), decoder_warnings():
         if (out / SET_NAME).exists():
@@ -149,8 +155,8 @@ def ingest(
         return _report(open_set(out))
 
 
-def _require_settings(size_px: int, fit: str, findings: Sequence[str] | None) -> tuple[str, ...]:
-    """The vocabulary, after refusing a size, a fit or a finding name that no set can have."""
+def _require_settings(size_px: int, fit: str, findings: Sequence[str] | None) -> None:
+    """Refuse a size, a fit or a finding name that no set can have."""
     if size_px not in SIZES_PX:
         near = min(SIZES_PX, key=lambda size: abs(size - size_px))
         raise SettingsError(
@@ -159,13 +165,12 @@ def _require_settings(size_px: int, fit: str, findings: Sequence[str] | None) ->
         )
     if fit not in ("crop", "pad"):
         raise SettingsError(f"Unknown fit {fit!r}: expected 'crop' or 'pad'.", fix="Choose one of the two.")
-    vocabulary = make_vocabulary(NIH_FINDINGS if findings is None else findings)
+    vocabulary = make_vocabulary(findings or ())
     if taken := sorted(set(vocabulary) & set(RESERVED_COLUMNS)):
         raise SettingsError(
             f"A finding cannot be called {taken[0]!r}: the radiograph table has a column of that name.",
             fix="Rename the finding in labels.csv and in --findings.",
         )
-    return vocabulary
 
 
 def _write_set(out: Path, listing: Listing, settings: dict[str, Any], max_rejects: float, on_status: OnStatus) -> None:
@@ -182,11 +187,13 @@ def _write_set(out: Path, listing: Listing, settings: dict[str, Any], max_reject
     with atomic_path(out / TABLE_NAME) as temporary:
         pq.write_table(_make_table(kept, vocabulary), temporary)
     meta = {
-        "schema": SCHEMA,
+        "schema": SCHEMAS[_needs_second(kept)],
         "settings": settings,
         **_inputs(listing, [file.sha256 for file in files]),
         **_count(kept, vocabulary, settings["size_px"]),
         "layout": listing.layout,
+        **({"left_out": dict(Counter(one.code for one in listing.left_out))} if listing.left_out else {}),
+        **({"unmapped": listing.unmapped} if listing.unmapped else {}),
         "ignored_columns": list(listing.ignored_columns),
         "rejected": [{"image": row.image, "reason": reject.reason} for row, reject in rejects],
         "files": {path.name: _file_record(path) for path in (*pixels, out / TABLE_NAME, out / REJECTS_NAME)},
@@ -301,14 +308,24 @@ def _make_table(kept: Sequence[tuple[Row, SourceFile]], vocabulary: tuple[str, .
         "width": [file.width for _, file in kept],
         "height": [file.height for _, file in kept],
     }
-    for name in vocabulary:
-        columns[name] = [None if row.labels is None else int(name in row.labels) for row in rows]
-    return pa.table(columns, schema=table_schema(vocabulary))
+    studies = any(row.study for row in rows)
+    if studies:
+        columns["study_id"] = [row.study for row in rows]
+    for index, name in enumerate(vocabulary):
+        columns[name] = [row.labels[index] for row in rows]
+    return pa.table(columns, schema=table_schema(vocabulary, studies=studies))
+
+
+def _needs_second(kept: Sequence[tuple[Row, SourceFile]]) -> bool:
+    """Whether the set holds what the first format does not: studies, and uncertain labels, which nobody may learn."""
+    return any(row.study or UNCERTAIN in row.labels for row, _ in kept)
 
 
 def _count(kept: Sequence[tuple[Row, SourceFile]], vocabulary: tuple[str, ...], size_px: int) -> dict[str, Any]:
     """The figures of set.json that describe its radiographs."""
-    findings = Counter(name for row, _ in kept for name in set(row.labels or ()))
+    findings = Counter(
+        name for row, _ in kept for name, label in zip(vocabulary, row.labels, strict=True) if label == PRESENT
+    )
     splits = Counter(row.split for row, _ in kept)
     return {
         "images": len(kept),

@@ -30,7 +30,8 @@ from xrarchive.files import read_json, sha256_bytes, sha256_file
 from xrarchive.pixels import Pixels
 from xrarchive.radiographs.split import OWN_PATIENT, SPLITS
 
-SCHEMA = "xrarchive.set/1"
+# The second holds -1 for uncertain labels and may name studies; written only where there is such a thing.
+SCHEMAS = ("xrarchive.set/1", "xrarchive.set/2")
 SET_NAME = "set.json"
 TABLE_NAME = "radiographs.parquet"
 REJECTS_NAME = "rejects.csv"
@@ -48,7 +49,8 @@ _COLUMNS = (
     ("width", pa.int32()),
     ("height", pa.int32()),
 )
-RESERVED_COLUMNS = tuple(name for name, _ in _COLUMNS)
+_STUDY = ("study_id", pa.string())
+RESERVED_COLUMNS = tuple(name for name, _ in (*_COLUMNS, _STUDY))
 
 _AGAIN = "Remove the folder and run `xrarchive ingest` again."
 _KEYS = {"settings", "inputs", "layout", "images", "patients", "findings", "splits", "files"}
@@ -74,9 +76,9 @@ def pyramid_px(size_px: int) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-def table_schema(vocabulary: tuple[str, ...]) -> pa.Schema:
-    """Columns of the table: a nullable int8 for each finding holds 1, 0 or null (unknown)."""
-    return pa.schema([*_COLUMNS, *((name, pa.int8()) for name in vocabulary)])
+def table_schema(vocabulary: tuple[str, ...], *, studies: bool = False) -> pa.Schema:
+    """Columns of the table: a nullable int8 for each finding holds 1, 0, -1 (uncertain) or null (unknown)."""
+    return pa.schema([*_COLUMNS, *([_STUDY] if studies else []), *((name, pa.int8()) for name in vocabulary)])
 
 
 @dataclass(frozen=True)
@@ -128,9 +130,17 @@ class RadiographSet:
 
     @cached_property
     def labels(self) -> npt.NDArray[np.float32]:
-        """float32 [N, K]: 1 present, 0 absent, NaN unknown."""
+        """float32 [N, K]: 1 present, 0 absent, NaN unknown or uncertain."""
         columns = [self.table[name].cast(pa.float32()).to_numpy() for name in self.vocabulary]
-        return np.stack(columns, axis=1).astype(np.float32)
+        labels = np.stack(columns, axis=1).astype(np.float32)
+        labels[labels < 0] = np.nan
+        return labels
+
+    @cached_property
+    def uncertain(self) -> npt.NDArray[np.bool_]:
+        """Bool [N, K]: whether somebody looked for the finding and would not say."""
+        columns = [self.table[name].cast(pa.float32()).to_numpy() for name in self.vocabulary]
+        return np.stack(columns, axis=1) < 0
 
     @cached_property
     def patients(self) -> npt.NDArray[np.str_]:
@@ -277,9 +287,11 @@ def open_set(folder: Path) -> RadiographSet:
     fix = f"Make the set with `xrarchive ingest SRC --out {folder}`."
     meta = read_json(folder / SET_NAME, what="radiograph set", fix=fix)
     found = meta.get("schema") if isinstance(meta, dict) else None
-    if found != SCHEMA:
+    if found not in SCHEMAS:
         raise InputDataError(
-            f"{folder / SET_NAME} is of format {found!r}, expected {SCHEMA!r}.", fix=_AGAIN, path=folder / SET_NAME
+            f"{folder / SET_NAME} is of format {found!r}, expected {' or '.join(map(repr, SCHEMAS))}.",
+            fix=_AGAIN,
+            path=folder / SET_NAME,
         )
     if missing := sorted(_KEYS - meta.keys()):
         raise DamageError(f"{folder / SET_NAME} lacks {', '.join(missing)}.", fix=_AGAIN, path=folder / SET_NAME)

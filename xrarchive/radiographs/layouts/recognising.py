@@ -1,0 +1,186 @@
+"""Which layout a source has, and the way from there to its listing.
+
+Why by the columns of tables and not by names of files: copies are renamed, columns are not. The user's own labels.csv
+comes first, since whoever wrote one means it; folders without a table come last.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from xrarchive.errors import InputDataError, SettingsError
+from xrarchive.findings import nearest
+from xrarchive.radiographs.csv_table import reading
+from xrarchive.radiographs.layouts import chexpert, folders, medmnist, mimic, nih, openi, own, padchest, rsna, vindr
+from xrarchive.radiographs.layouts import names as names_of
+from xrarchive.radiographs.layouts.assembling import assemble, choose_vocabulary
+from xrarchive.radiographs.layouts.names import Names
+from xrarchive.radiographs.layouts.rows import Choices, Listing, Reading
+from xrarchive.radiographs.layouts.tree import Tree
+
+# How far up and down a layout is looked for, for a message, when there is none.
+_LEVELS = 2
+_NAMED_ENTRIES = 5
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A layout of radiographs.
+
+    Attributes:
+        name: As in ``--layout``.
+        title: For people.
+        names: Its findings.
+        recognise: What in a tree speaks for it, None if nothing does.
+        read: All its films.
+        private: Whether ids in it may be a hospital's own.
+    """
+
+    name: str
+    title: str
+    names: Names
+    recognise: Callable[[Tree], str | None]
+    read: Callable[[Tree, Choices], Reading]
+    private: bool = False
+
+
+# In the order in which they are tried.
+LAYOUTS = (
+    Layout(own.LABELS_NAME, "a folder with labels.csv", names_of.OWN, own.recognise_labels, own.read_labels),
+    Layout(nih.NAME, "NIH ChestX-ray14", names_of.NIH, nih.recognise, nih.read),
+    Layout(mimic.NAME, "MIMIC-CXR-JPG", names_of.CHEXPERT, mimic.recognise, mimic.read),
+    Layout(chexpert.NAME, "CheXpert", names_of.CHEXPERT, chexpert.recognise, chexpert.read),
+    Layout(vindr.NAME, "VinDr-CXR", names_of.VINDR, vindr.recognise, vindr.read),
+    Layout(
+        vindr.KAGGLE_NAME,
+        "VinDr-CXR's Kaggle edition",
+        names_of.VINDR_KAGGLE,
+        vindr.recognise_kaggle,
+        vindr.read_kaggle,
+    ),
+    Layout(padchest.NAME, "PadChest", names_of.PADCHEST, padchest.recognise, padchest.read),
+    Layout(rsna.NAME, "RSNA Pneumonia Detection Challenge", names_of.RSNA, rsna.recognise, rsna.read),
+    Layout(rsna.SIIM_NAME, "SIIM-ACR Pneumothorax Segmentation", names_of.SIIM, rsna.recognise_siim, rsna.read_siim),
+    Layout(openi.NAME, "Open-i (Indiana University)", names_of.OPENI, openi.recognise, openi.read),
+    Layout(medmnist.CHEST, "ChestMNIST", names_of.CHESTMNIST, medmnist.recognise_chest, medmnist.read_chest),
+    Layout(
+        medmnist.PNEUMONIA,
+        "PneumoniaMNIST",
+        names_of.PNEUMONIAMNIST,
+        medmnist.recognise_pneumonia,
+        medmnist.read_pneumonia,
+    ),
+    Layout(own.NAME, "a table beside images", names_of.OWN, own.recognise_table, own.read_own_table),
+    Layout(
+        folders.IMAGE_FOLDER,
+        "a folder for each finding",
+        names_of.OWN,
+        folders.recognise_image_folder,
+        folders.read_image_folder,
+    ),
+    Layout(folders.PLAIN, "images without a table", names_of.OWN, folders.recognise_images, folders.read_images),
+)
+
+
+def read_listing(source: Path, findings: Sequence[str] | None = None, choices: Choices | None = None) -> Listing:
+    """Recognise the layout of `source` and read its tables.
+
+    Args:
+        source: A folder or an archive.
+        findings: Names for the vocabulary, ("all",) for all that the layout names; None for what is usual for it.
+        choices: What may be chosen about the reading.
+
+    Raises:
+        InputDataError: If the source is missing, empty or of no known layout; if a table lacks a column, lists an image
+            twice, leaves the folder or names an undeclared finding or split; if a patient is in two splits.
+        SettingsError: If something was chosen that the layout does not know.
+    """
+    choices = choices or Choices()
+    with reading(source):
+        if not source.exists():
+            raise InputDataError(
+                f"No folder of radiographs at {source}: found nothing.",
+                fix=f"Give the folder that holds {own.LABELS_NAME}, or a public set as downloaded.",
+                path=source,
+            )
+        tree = Tree(source)
+        layout, why = _named(tree, choices.layout) if choices.layout else _recognise(tree)
+        vocabulary = choose_vocabulary(findings, layout.names)
+        given = layout.read(tree, dataclasses.replace(choices, findings=vocabulary))
+    own_names = layout.names is names_of.OWN
+    known = Names({name: name for name in vocabulary}) if own_names else layout.names
+    listing = assemble(given, known, vocabulary, choices, layout.name)
+    return dataclasses.replace(listing, why=why, private=layout.private)
+
+
+def _recognise(tree: Tree) -> tuple[Layout, str]:
+    """The first layout that something speaks for, and what does."""
+    for layout in LAYOUTS:
+        if why := layout.recognise(tree):
+            return layout, why
+    raise _unknown(tree)
+
+
+def _named(tree: Tree, name: str) -> tuple[Layout, str]:
+    """The layout that was asked for.
+
+    Raises:
+        InputDataError: If the source has nothing of it.
+        SettingsError: If there is no such layout.
+    """
+    by_name = {layout.name: layout for layout in LAYOUTS}
+    if name not in by_name:
+        near = nearest(name, by_name)
+        hint = f" Is {near!r} meant?" if near else ""
+        raise SettingsError(f"Unknown layout {name!r}.{hint}", fix=f"Give --layout one of: {', '.join(by_name)}.")
+    why = by_name[name].recognise(tree)
+    if why is None:
+        raise InputDataError(
+            f"{tree.root} holds nothing of {by_name[name].title}; {_told_content(tree)}.",
+            fix="Leave --layout out to see what it is taken for.",
+            path=tree.root,
+        )
+    return by_name[name], f"--layout, and {why}"
+
+
+def _unknown(tree: Tree) -> InputDataError:
+    """Nothing is recognised here: perhaps one level up or down."""
+    for other in (*_above(tree.root), *_below(tree.root)):
+        if found := next((layout for layout in LAYOUTS[:-1] if layout.recognise(Tree(other, depth=1))), None):
+            return InputDataError(
+                f"{tree.root} is no known layout of radiographs; {other} is: {found.title}.",
+                fix=f"Give that folder: xrarchive ingest {other}",
+                path=tree.root,
+            )
+    return InputDataError(
+        f"{tree.root} is no known layout of radiographs: {_told_content(tree)}.",
+        fix="Write labels.csv with the columns image,labels beside the images, or give a public set as downloaded "
+        f"({', '.join(layout.title for layout in LAYOUTS[1:10])}).",
+        path=tree.root,
+    )
+
+
+def _above(root: Path) -> list[Path]:
+    return list(root.resolve().parents)[:_LEVELS]
+
+
+def _below(root: Path) -> list[Path]:
+    """Folders of the next two levels, few of each."""
+    if not root.is_dir():
+        return []
+    children = sorted(path for path in root.iterdir() if path.is_dir())[:_NAMED_ENTRIES]
+    return [
+        *children,
+        *(path for child in children for path in sorted(child.iterdir())[:_NAMED_ENTRIES] if path.is_dir()),
+    ]
+
+
+def _told_content(tree: Tree) -> str:
+    if tree.packed:
+        return f"found the file {tree.root.name}"
+    names = sorted(path.name for path in tree.root.iterdir())
+    more = " ..." if len(names) > _NAMED_ENTRIES else ""
+    return f"it holds {', '.join(names[:_NAMED_ENTRIES])}{more}" if names else "it is empty"
