@@ -44,10 +44,10 @@ def read(tree: Tree, _: Choices) -> Reading:
     for name in names:
         patient, answers, images = parse_report(reports[name], tree.root / name)
         for image_id in images:
-            image, place, found = find(f"{image_id}.png")
-            if not found:
-                # The DICOM files have the names of the images without "CXR".
-                image, place, found = find(f"{image_id.removeprefix('CXR')}.dcm")
+            # The DICOM files have the names of the images without "CXR".
+            image, place, found = max(
+                find(f"{image_id}.png"), find(f"{image_id.removeprefix('CXR')}.dcm"), key=lambda one: one[2]
+            )
             view, age, sex = facts.get(image_id, ("", "", ""))
             films.append(
                 Film(
