@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from xrarchive.archive.conditions import fitting_ids
 from xrarchive.archive.content import read_groups, read_shard, require_sound
 from xrarchive.archive.manifest import (
     MANIFEST_NAME,
@@ -48,8 +48,6 @@ from xrarchive.archive.shards import (
 from xrarchive.errors import InputDataError, storage_errors
 from xrarchive.files import TEMPORARY_PREFIX, locked
 
-# Findings nobody asked about stay null, so that their columns are of one type in every shard.
-_NULLABLE = {pa.bool_(): pd.BooleanDtype()}
 _FIX = "Find out more with `xrarchive check --read-data`."
 
 
@@ -249,27 +247,9 @@ def _choose(folder: Path, manifest: Manifest, ids: set[str], where: str | None) 
         present = read_shard(folder / name, ["image_id"], fix=_FIX)["image_id"].to_pylist()
         chosen.update(ids.intersection(present))
         if where:
-            chosen.update(_fitting(folder, name, manifest, where))
+            twin = folder / PROVENANCE / name.partition("/")[2]
+            chosen.update(fitting_ids(folder / name, twin, manifest, where))
     return chosen
-
-
-def _fitting(folder: Path, name: str, manifest: Manifest, where: str) -> list[str]:
-    columns = [column for column in schema_of(DATA, manifest) if column != "image"]
-    data = read_shard(folder / name, columns, fix=_FIX).to_pandas(types_mapper=_NULLABLE.get)
-    twin = f"{PROVENANCE}/{name.partition('/')[2]}"
-    origins = read_shard(folder / twin, fix=_FIX).to_pandas()
-    frame = data.merge(origins, on="image_id").assign(label=data["label"].map(dict(enumerate(manifest.findings))))
-    try:
-        fits = frame.eval(where)
-        if not (isinstance(fits, pd.Series) and pd.api.types.is_bool_dtype(fits) and len(fits) == len(frame)):
-            raise ValueError("it does not say yes or no of each image")
-        found = frame["image_id"][fits.fillna(False).to_numpy(bool)].tolist()
-    except Exception as err:  # pandas raises what Python's parser and its own evaluation raise
-        raise InputDataError(
-            f"The condition {where!r} cannot be read: {err}.",
-            fix=f"Use these columns: {', '.join(frame.columns)}; backticks around names with spaces.",
-        ) from err
-    return [str(image_id) for image_id in found]
 
 
 def _without(folder: Path, manifest: Manifest, gone: set[str]) -> tuple[dict[str, FileRecord], int]:

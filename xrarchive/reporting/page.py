@@ -7,7 +7,6 @@ All text is escaped where it is set, so that no name or note can do anything but
 from __future__ import annotations
 
 import base64
-import hashlib
 import itertools
 import re
 import struct
@@ -18,6 +17,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from xrarchive.reporting.blocks import Page
+from xrarchive.reporting.inline import page_policy
 from xrarchive.reporting.numbers import without_controls
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -35,7 +35,7 @@ def render_page(page: Page) -> str:
     return (
         _environment()
         .get_template("page.html")
-        .render(page=page, style=Markup(style), policy=_policy(style), next_id=partial(next, itertools.count(1)))
+        .render(page=page, style=Markup(style), policy=page_policy(style), next_id=partial(next, itertools.count(1)))
     )
 
 
@@ -65,11 +65,6 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {"prose": _prose, "value": _value, "data_uri": _data_uri, "png_size": png_size}
     return environment
-
-
-def _policy(style: str) -> str:
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
 
 
 def _clean(value: object) -> object:

@@ -10,8 +10,6 @@ one style in it, named by their hashes, and pictures from the page itself.
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ import jinja2
 import markupsafe
 
 from xrarchive.files import atomic_open
+from xrarchive.reporting.inline import inline_json, page_policy
 from xrarchive.study.arranging import PRACTICE
 from xrarchive.study.folder import Study
 from xrarchive.study.protocol import REVIEW_ANSWERS, REVIEW_ITEMS
@@ -54,7 +53,7 @@ def write_page(path: Path, study: Study, reader: str, token: str, files: Mapping
 
 
 def _plan(study: Study, reader: str, token: str) -> str:
-    """What the program needs, as JSON that cannot end its element. Which cases are asked twice is not in it."""
+    """What the program needs, as JSON. Which cases are asked twice is not in it."""
     protocol = study.protocol
     plan: dict[str, Any] = {
         "study": study.sha256,
@@ -77,7 +76,7 @@ def _plan(study: Study, reader: str, token: str) -> str:
             for trial in study.trials[reader]
         ],
     }
-    return json.dumps(plan, ensure_ascii=True).replace("<", "\\u003c")
+    return inline_json(plan)
 
 
 def _head(title: str) -> str:
@@ -85,18 +84,10 @@ def _head(title: str) -> str:
         loader=jinja2.FileSystemLoader(_PAGE), undefined=jinja2.StrictUndefined, autoescape=True
     )
     style = _read("reader.css")
-    policy = (
-        f"default-src 'none'; img-src data:; style-src {_source(style)}; script-src {_source(_read('reader.js'))}; "
-        "base-uri 'none'; form-action 'none'"
-    )
+    policy = page_policy(style, _read("reader.js"))
     slots = {"policy": policy, "title": title, "style": markupsafe.Markup(style)}  # our own file
     return environment.get_template("reader.html").render(slots) + "\n"
 
 
 def _read(name: str) -> str:
     return (_PAGE / name).read_text(encoding="utf-8")
-
-
-def _source(text: str) -> str:
-    """The hash by which a policy names an inline script or style."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
