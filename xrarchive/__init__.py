@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from xrarchive.pipeline import (
         audit,
+        browse,
         build,
         check,
         diff,
@@ -46,6 +47,7 @@ __all__ = [  # noqa: RUF022 - pipeline order
     "publish",
     "load",
     "show",
+    "browse",
     "check",
     "log",
     "extend",

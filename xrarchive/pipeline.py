@@ -8,6 +8,7 @@ The only module on both sides of the waist; torch is imported inside the functio
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ from xrarchive.validating import audit, report_path, validate
 if TYPE_CHECKING:
     from xrarchive.archive.diffing import ArchiveDiff
     from xrarchive.archive.exporting import ArchiveExport, Format
+    from xrarchive.browsing.page import BrowseReport
     from xrarchive.classifier.settings import ClassifierSettings, Role
     from xrarchive.classifier.training import ClassifierReport
     from xrarchive.classifier.xrv_import import XrvReport
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BuildReport",
     "audit",
+    "browse",
     "build",
     "check",
     "diff",
@@ -301,6 +304,35 @@ def load(
 
     with open_source(source) as opened:
         return load_archive(opened, config=config, split=split, manifest_sha256=manifest_sha256)
+
+
+def browse(
+    source: Path | str,
+    out: Path | None = None,
+    *,
+    where: str | None = None,
+    images: int | None = None,
+    seed: int = 0,
+    on_status: OnStatus = ignore_status,
+) -> BrowseReport:
+    """Write a page to look through an archive, a folder or ``owner/name@revision``, with any browser, offline.
+
+    Args:
+        source: The archive.
+        out: The HTML file; None = the archive's name with ``.html``, in this folder.
+        where: See `xrarchive.browsing.page.write_page`, as for the rest.
+        images: At most so many; None = as many as make a page of about 85 MB.
+        seed: Of the draw, if not all fit.
+        on_status: Told of each shard.
+    """
+    from xrarchive.browsing.page import write_page
+    from xrarchive.hub.fetching import open_source
+
+    path = out or Path(
+        re.sub(r"[^\w.-]+", "-", Path(source).resolve().name if Path(source).is_dir() else str(source)) + ".html"
+    )
+    with open_source(source) as opened:
+        return write_page(opened, path, where=where, images=images, seed=seed, on_status=on_status)
 
 
 def log(archive_dir: Path) -> dict[str, Any]:

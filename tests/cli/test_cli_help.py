@@ -12,6 +12,7 @@ from xrarchive.cli.main import main
 CONTRACT = ["ingest", "train", "build", "validate", "card", "publish"]
 CONTRACT += [
     "show",
+    "browse",
     "check",
     "log",
     "extend",

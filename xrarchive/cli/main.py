@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
+from xrarchive.cli.browse import browse
 from xrarchive.cli.build import build
 from xrarchive.cli.card import card
 from xrarchive.cli.check import check
@@ -32,7 +33,7 @@ from xrarchive.cli.validate import validate
 from xrarchive.cli.weights import weights
 
 _PIPELINE = (ingest, train, build, validate, card, publish)
-_ARCHIVE = (show, check, log, extend, withdraw, split, diff, merge, export, gc)
+_ARCHIVE = (show, browse, check, log, extend, withdraw, split, diff, merge, export, gc)
 COMMANDS = (*_PIPELINE, *_ARCHIVE, study, status, weights, doctor, init)
 
 
