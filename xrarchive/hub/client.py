@@ -38,6 +38,8 @@ _FIRST_WAIT_S = 1.0
 _CONNECT_TIMEOUT_S = 20.0
 _READ_TIMEOUT_S = 120.0  # twice the time the Hub gives itself for a commit
 _TRANSIENT_STATUS = frozenset({408, 425, 429})
+# How hf_xet words the Hub's answers to its own calls: a ConnectionError with no response to look at.
+_XET_STATUS = re.compile(r"HTTP status (?:client|server) error \((\d{3}) ")
 _TOKEN_PATTERN = re.compile(r"hf_\w+")
 _AGAIN = "Run the same command again; what was uploaded is kept."
 
@@ -326,7 +328,7 @@ def _translate(err: Exception, doing: str, token: str) -> XrArchiveError:
     from huggingface_hub import errors
 
     cause = _innermost(err)
-    status = cause.response.status_code if isinstance(cause, errors.HfHubHTTPError) else None
+    status = cause.response.status_code if isinstance(cause, errors.HfHubHTTPError) else _xet_status(cause)
     message = _redact(f"{doing}: {_describe(cause)}", token)
     if isinstance(cause, OSError) and cause.filename is not None:
         return StorageError(f"Cannot read {cause.filename}: {cause.strerror}.", fix=_AGAIN, path=cause.filename)
@@ -350,6 +352,11 @@ def _innermost(err: Exception) -> Exception:
     while isinstance(err, RuntimeError) and isinstance(err.__cause__, Exception):
         err = err.__cause__
     return err
+
+
+def _xet_status(err: Exception) -> int | None:
+    found = _XET_STATUS.search(str(err)) if isinstance(err, ConnectionError) else None
+    return int(found[1]) if found else None
 
 
 def _describe(err: Exception) -> str:
