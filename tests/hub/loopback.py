@@ -263,7 +263,10 @@ class LoopbackHub:
         for asked in request.json()["objects"]:
             answer = {"oid": asked["oid"], "size": asked["size"]}
             if asked["oid"] not in self.objects:  # the client refuses empty "actions"
-                answer["actions"] = {"upload": {"href": f"{request.base}/lfs/{asked['oid']}", "header": {}}}
+                answer["actions"] = {
+                    "upload": {"href": f"{request.base}/lfs/{asked['oid']}", "header": {}},
+                    "verify": {"href": f"{request.base}/lfs-verify", "header": {}},
+                }
             objects.append(answer)
         return Reply.of({"transfer": "basic", "objects": objects}, **{"Content-Type": "application/vnd.git-lfs+json"})
 
@@ -272,6 +275,13 @@ class LoopbackHub:
         if hashlib.sha256(request.body).hexdigest() != oid:
             raise RefusedError(400, "The content does not match its sha256")
         self.objects[oid] = request.body
+        return Reply()
+
+    @route("POST", r"/lfs-verify")
+    def lfs_verify(self, request: Request) -> Reply:
+        asked = request.json()
+        if len(self.objects.get(asked["oid"], b"")) != asked["size"]:
+            raise RefusedError(422, "The object was not uploaded whole")
         return Reply()
 
     @route("GET", _REPO + r"/xet-(?P<right>read|write)-token/(?P<revision>[^/]+)")
