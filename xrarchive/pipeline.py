@@ -32,7 +32,7 @@ from xrarchive.building import ROLES, BuildReport, build, extend, weights_path
 from xrarchive.errors import InputDataError
 from xrarchive.files import atomic_path, is_locked, read_json
 from xrarchive.pixels import write_grid
-from xrarchive.radiographs import ingest, open_set
+from xrarchive.radiographs import ingest, open_set, survey
 from xrarchive.records import OnStatus, ignore_status
 from xrarchive.validating import audit, report_path, validate
 
@@ -84,6 +84,7 @@ __all__ = [
     "simulate_study",
     "split",
     "status",
+    "survey",
     "train_classifier",
     "train_generator",
     "validate",

@@ -19,6 +19,7 @@ from xrarchive.tables import Settings, Table, check_table, from_table
 if TYPE_CHECKING:
     from xrarchive.gan.settings import GeneratorSettings
     from xrarchive.plan import SearchSettings
+    from xrarchive.radiographs.layouts.rows import Choices
     from xrarchive.validation.gates import GateSettings
 
 PROJECT_FILE = "xrarchive.toml"
@@ -37,10 +38,16 @@ class IngestSettings:
         source: Folder of radiographs.
         out: Folder of the radiograph set.
         size_px: Side of the stored squares.
-        findings: Declared findings; None = the 14 of NIH ChestX-ray14.
+        findings: Declared findings; None = those of NIH's 14 that the source names, ("all",) = all it names.
         terms: Names of the terms the radiographs came under, carried into every archive.
         fit: How a rectangle becomes a square.
         max_rejects: Share of unreadable files, 0..1, above which the run stops.
+        layout: Name of the layout; None = recognise it.
+        uncertain: What becomes of uncertain labels: "ignore", "ones" or "zeros"; "Edema=ones" for one finding.
+        readers: How many of several readers must name a finding.
+        views: "frontal", "all", or views by name.
+        image_column: Column of images in a Hub dataset or table; None = recognise it.
+        label_column: Column of labels; None = recognise it.
     """
 
     source: Path | None = None
@@ -50,11 +57,25 @@ class IngestSettings:
     terms: tuple[str, ...] = ()
     fit: Literal["crop", "pad"] = "crop"
     max_rejects: float = 0.01
+    layout: str | None = None
+    uncertain: tuple[str, ...] = ()
+    readers: Literal["any", "majority", "all"] = "majority"
+    views: tuple[str, ...] = ("frontal",)
+    image_column: str | None = None
+    label_column: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse a share that is none."""
         if not 0 <= self.max_rejects <= 1:
             raise ValueError(f"max_rejects must lie between 0 and 1, got {self.max_rejects}")
+
+    @property
+    def choices(self) -> Choices:
+        """What was chosen about the reading of the source."""
+        from xrarchive.radiographs.layouts.rows import Choices  # here, since it brings numpy and pyarrow
+
+        names = ("layout", "uncertain", "readers", "views", "image_column", "label_column")
+        return Choices(**{name: getattr(self, name) for name in names})
 
 
 @dataclass(frozen=True)
@@ -329,10 +350,16 @@ TEMPLATE = """\
 # source = "ChestX-ray14"            # example: the folder of radiographs
 # out = "radiographs"                # example: the radiograph set made from it
 # size_px = 64                       # side of the squares that are stored
-# findings = ["Nodule", "Effusion"]  # example; default: the 14 of NIH ChestX-ray14
+# findings = ["Nodule", "Effusion"]  # example; default: those of NIH's 14 that the source names; ["all"]: all it names
 # terms = ["nih-chestxray14"]        # example: terms the radiographs came under, carried into every archive
 # fit = "crop"                       # how a rectangle becomes a square: "crop" or "pad"
 # max_rejects = 0.01                 # share of unreadable files above which ingest stops
+# layout = "chexpert"                # example; default: recognised
+# uncertain = ["zeros"]              # example; uncertain labels: "ignore" (default), "ones", "zeros", "Edema=ones"
+# readers = "majority"               # of several readers: "any", "majority" or "all" must name a finding
+# views = ["frontal"]                # or ["all"], or views by name
+# image_column = "image"             # example; default: recognised
+# label_column = "labels"            # example; default: recognised
 
 [train]
 # radiographs = "radiographs"        # example; default: the set [ingest] makes

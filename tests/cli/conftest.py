@@ -96,6 +96,28 @@ STATUS = {
 }
 
 
+SURVEY = {
+    "source": "src",
+    "layout": "chexpert",
+    "why": "train.csv",
+    "listed": 5,
+    "images": 4,
+    "patients": 3,
+    "findings": {"No Finding": {"present": 1, "absent": 2, "uncertain": 0, "unknown": 1}},
+    "by_split": {"train": {"No Finding": 1}},
+    "splits": {"train": 4},
+    "views": {"PA": 3, "": 1},
+    "left_out": {"view-lateral": 1},
+    "missing": 1,
+    "first_missing": ["a\x1b[2J.png"],
+    "unmapped": {f"word {index}": 12 - index for index in range(12)},
+    "policies": {"uncertain": "zeros"},
+    "ignored_columns": [],
+    "terms": ["chexpert"],
+    "notes": ["A note."],
+}
+
+
 class FakePipeline(types.ModuleType):
     """Records ``(function, arguments, keywords)``; gives what `results` holds, or raises it."""
 
@@ -104,6 +126,7 @@ class FakePipeline(types.ModuleType):
         self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
         self.results: dict[str, Any] = {
             "ingest": Ingested(),
+            "survey": SURVEY,
             "train_generator": Trained(),
             "train_classifier": Trained(),
             "build": Built(),

@@ -9,6 +9,7 @@ import pytest
 from xrarchive.classifier.settings import ClassifierSettings
 from xrarchive.gan.settings import GeneratorSettings
 from xrarchive.plan import SearchSettings
+from xrarchive.radiographs.layouts import Choices
 from xrarchive.records import Tally
 
 # One line per command: what is typed, the pipeline function, and some of what must arrive there.
@@ -18,6 +19,12 @@ ARRIVES = [
         "ingest",
         {"size_px": 32, "findings": ("A", "B")},
     ),
+    (
+        "ingest src --out set --layout chexpert --uncertain zeros --uncertain Edema=ones --views PA,AP --readers any",
+        "ingest",
+        {"choices": Choices(layout="chexpert", uncertain=("zeros", "Edema=ones"), views=("PA", "AP"), readers="any")},
+    ),
+    ("ingest src --dry-run", "survey", {"findings": None, "choices": Choices()}),
     ("train generator set --out run", "train_generator", {"settings": GeneratorSettings()}),
     (
         "train generator set --nimg 64 --set start_px=16",
@@ -206,6 +213,16 @@ def test_human_output_escapes_what_a_file_name_may_hold(run):
     assert "\x1b" not in stdout
     assert r"a\x1b[2J.png: truncated" in stdout
     assert "Effusion" in stdout
+
+
+def test_a_dry_run_says_what_would_be_taken_and_writes_nothing(run, run_json):
+    stdout = run("ingest src --dry-run").stdout
+    for words in ("chexpert", "train.csv", "view-lateral", "uncertain", "word 0 12", "2 more: --json", "A note."):
+        assert words in stdout
+    assert r"missing   a\x1b[2J.png" in stdout
+    assert stdout.endswith("Nothing was written.\n")
+    code, result = run_json("ingest src --dry-run")
+    assert (code, result["schema"], result["missing"]) == (0, "xrarchive.ingest-dry-run/1", 1)
 
 
 def test_numbers_that_are_none_become_null(run_json):

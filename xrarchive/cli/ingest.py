@@ -23,24 +23,50 @@ _LISTED = 10
     "--findings",
     metavar="A,B,…",
     type=names,
-    help="Findings the labels may hold.  [default: the 14 of NIH ChestX-ray14]",
+    help="Findings to keep; `all`: all that the source names.  [default: those of NIH's 14 that it names]",
 )
 @click.option("--terms", metavar="NAME", type=names, help="Terms the radiographs came under, such as nih-chestxray14.")
 @click.option("--fit", type=click.Choice(["crop", "pad"]), help="How a rectangle becomes a square.  [default: crop]")
 @click.option(
     "--max-rejects", metavar="SHARE", type=click.FloatRange(0, 1), help="Unreadable at most.  [default: 0.01]"
 )
+@click.option("--layout", metavar="NAME", help="Layout of SRC, such as chexpert.  [default: recognised]")
+@click.option(
+    "--uncertain",
+    metavar="WORD",
+    multiple=True,
+    help="Labels that say `uncertain`: ignore, ones or zeros; Edema=ones for one finding. May be repeated."
+    "  [default: ignore]",
+)
+@click.option(
+    "--readers",
+    type=click.Choice(["any", "majority", "all"]),
+    help="How many of several readers must name a finding.  [default: majority]",
+)
+@click.option("--views", metavar="A,B,…", type=names, help="frontal, all, or views such as PA.  [default: frontal]")
+@click.option(
+    "--image-column", metavar="NAME", help="Column of images in a table or Hub dataset.  [default: recognised]"
+)
+@click.option("--label-column", metavar="NAME", help="Column of labels.  [default: recognised]")
+@click.option("--dry-run", is_flag=True, help="Say what was recognised and what would be taken; write nothing.")
 @json_option("images, patients, findings, splits, rejected, out, sha256 and more")
-def ingest(as_json: bool, **flags: Any) -> None:
-    """Turn a folder of radiographs into a radiograph set.
+def ingest(as_json: bool, dry_run: bool, **flags: Any) -> None:
+    """Turn radiographs as they come into a radiograph set.
 
-    SRC holds labels.csv (columns image, labels; optionally patient_id, view, split) or NIH ChestX-ray14 as distributed.
-    Patients never appear in two splits.
+    SRC is a public set as downloaded (NIH ChestX-ray14, CheXpert, MIMIC-CXR-JPG, VinDr-CXR, PadChest, RSNA, SIIM,
+    Open-i, ChestMNIST), a folder of DICOM files, a folder with labels.csv (columns image, labels; optionally
+    patient_id, view, split) or another table, a folder for each finding, a zip or tar of these, or a dataset of a Hub,
+    hf:OWNER/NAME@REVISION. Patients never appear in two splits.
     """
     from xrarchive import pipeline
 
+    flags["uncertain"] = flags["uncertain"] or None
     chosen = resolve(load_project(Path()).ingest, **flags)
     source = require(chosen.source, "SRC", "ingest.source")
+    if dry_run:
+        found = pipeline.survey(source, findings=chosen.findings, choices=chosen.choices)
+        emit("ingest-dry-run", found, _show_survey, as_json=as_json)
+        return
     out = require(chosen.out, "--out", "ingest.out")
     with progress("ingest") as on_status:
         report = pipeline.ingest(
@@ -51,6 +77,7 @@ def ingest(as_json: bool, **flags: Any) -> None:
             terms=chosen.terms,
             fit=chosen.fit,
             max_rejects=chosen.max_rejects,
+            choices=chosen.choices,
             on_status=on_status,
         )
     emit("ingest", report, _show, as_json=as_json)
@@ -65,3 +92,25 @@ def _show(result: Result) -> None:
     say(*(f"rejected  {item['image']}: {item['reason']}" for item in rejected[:_LISTED]))
     if len(rejected) > _LISTED:
         say(f"rejected  {len(rejected) - _LISTED} more; all of them with --json")
+
+
+def _show_survey(result: Result) -> None:
+    fields({"layout": result["layout"], "recognised by": result["why"]})
+    say("")
+    splits = list(result["splits"])
+    rows = [
+        (name, *labels.values(), *(result["by_split"][split][name] for split in splits))
+        for name, labels in result["findings"].items()
+    ]
+    table(["finding", "present", "absent", "uncertain", "unknown", *splits], rows)
+    say("")
+    shown = ("listed", "images", "patients", "splits", "views", "left_out", "missing", "policies", "terms")
+    views = {view or "unknown": count for view, count in result["views"].items()}
+    fields({name: {**result, "views": views}[name] for name in shown if result[name]})
+    say(*(f"missing   {name}" for name in result["first_missing"]))
+    unmapped = list(result["unmapped"].items())
+    if unmapped:
+        named = ", ".join(f"{name} {count:,}" for name, count in unmapped[:_LISTED])
+        more = f" and {len(unmapped) - _LISTED} more: --json" if len(unmapped) > _LISTED else ""
+        say(f"not kept  {named}{more}; --findings keeps what it names")
+    say(*(f"note      {note}" for note in result["notes"]), "", "Nothing was written.")

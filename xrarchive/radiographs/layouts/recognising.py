@@ -17,6 +17,7 @@ from xrarchive.radiographs.csv_table import reading
 from xrarchive.radiographs.layouts import chexpert, folders, medmnist, mimic, nih, openi, own, padchest, rsna, vindr
 from xrarchive.radiographs.layouts import names as names_of
 from xrarchive.radiographs.layouts.assembling import assemble, choose_vocabulary
+from xrarchive.radiographs.layouts.headers import complete
 from xrarchive.radiographs.layouts.names import Names
 from xrarchive.radiographs.layouts.rows import Choices, Listing, Reading
 from xrarchive.radiographs.layouts.tree import Tree
@@ -81,6 +82,14 @@ LAYOUTS = (
         folders.recognise_image_folder,
         folders.read_image_folder,
     ),
+    Layout(
+        folders.DICOM,
+        "a folder of DICOM files",
+        names_of.OWN,
+        folders.recognise_dicom,
+        folders.read_dicom,
+        private=True,
+    ),
     Layout(folders.PLAIN, "images without a table", names_of.OWN, folders.recognise_images, folders.read_images),
 )
 
@@ -110,6 +119,7 @@ def read_listing(source: Path, findings: Sequence[str] | None = None, choices: C
         layout, why = _named(tree, choices.layout) if choices.layout else _recognise(tree)
         vocabulary = choose_vocabulary(findings, layout.names)
         given = layout.read(tree, dataclasses.replace(choices, findings=vocabulary))
+        given = dataclasses.replace(given, films=complete(given.films))
     own_names = layout.names is names_of.OWN
     known = Names({name: name for name in vocabulary}) if own_names else layout.names
     listing = assemble(given, known, vocabulary, choices, layout.name)

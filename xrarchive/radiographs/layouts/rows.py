@@ -139,7 +139,8 @@ class LeftOut:
 
     Attributes:
         image: Its name in the source.
-        code: "view-lateral", "view-rotated", "view-other", "view-unknown" or "excluded-by-source".
+        code: "view-lateral", "view-rotated", "view-other", "view-unknown", "excluded-by-source", "other-modality" or
+            "other-body-part".
         detail: The source's own word.
     """
 
