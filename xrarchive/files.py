@@ -99,6 +99,28 @@ def atomic_folder(target: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def sync(stream: IO[bytes]) -> None:
+    """Put on the disk what was written to an open file."""
+    stream.flush()
+    os.fsync(stream.fileno())
+
+
+def move_into_place(source: Path, target: Path) -> None:
+    """Give a finished file that was synced its name, over whatever has it.
+
+    Raises:
+        StorageError: If the disk refuses.
+    """
+    with storage_errors(target):
+        source.replace(target)
+        fsync_folder(target.parent)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder and all in it, if it is there."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def write_bytes(target: Path, data: bytes) -> None:
     """Write a whole file atomically."""
     with atomic_open(target) as stream:

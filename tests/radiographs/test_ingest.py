@@ -35,7 +35,9 @@ PLAIN = ("image", "labels", "patient_id")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if not path.name.startswith(".lock")}
+    """Name and bytes of every file of a set; the folder `partial` of an unfinished one is not looked into."""
+    files = (path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".lock"))
+    return {path.name: path.read_bytes() for path in files}
 
 
 def test_what_comes_in_comes_out(make_source: MakeSource, tmp_path: Path) -> None:
@@ -180,12 +182,14 @@ def test_a_few_unreadable_files_are_listed_and_left_out(make_source: MakeSource,
     broken.write_bytes(broken.read_bytes()[:50])
     report = ingest(source, tmp_path / "set", size_px=16)
     expected = [
-        {"image": "images/0003.png", "reason": "file not found"},
-        {"image": "images/0150.png", "reason": "image file is truncated"},
+        {"image": "images/0003.png", "code": "missing", "reason": "file not found"},
+        {"image": "images/0150.png", "code": "truncated", "reason": "image file is truncated"},
     ]
     assert report.rejected == expected
     with (tmp_path / "set" / "rejects.csv").open(newline="") as stream:
-        assert list(csv.DictReader(stream)) == expected
+        listed = list(csv.DictReader(stream))
+    assert [row.pop("sha256") for row in listed] == ["", files.sha256_file(broken)]
+    assert listed == expected
     found = open_set(tmp_path / "set")
     assert len(found) == len(found.pixels) == len(found.labels) == report.images == 198
     np.testing.assert_array_equal(found.pixels[3], fit_square(gradient(4), 16, "crop"))
@@ -201,7 +205,7 @@ def test_too_many_unreadable_files_stop_the_run_and_leave_no_set(make_source: Ma
         ingest(source, out, size_px=16)
     assert caught.value.code == 3
     assert "3 of 200 radiographs cannot be read (1.5%, allowed 1.0%)" in caught.value.message
-    assert "2 x empty file; 1 x not one of PNG, JPEG, TIFF" in caught.value.message
+    assert "2 x empty file; 1 x not one of PNG, JPEG, TIFF, DICOM" in caught.value.message
     assert str(out / "rejects.csv") in caught.value.fix
     assert list(contents(out)) == ["rejects.csv"]
     assert contents(out)["rejects.csv"].count(b"\n") == 4
@@ -280,7 +284,7 @@ def test_a_full_disk_leaves_no_set_and_the_next_run_finishes_it(make_source: Mak
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert caught.value.code == 4
-    assert caught.value.path == str(out / "pixels-16.npy")
+    assert caught.value.path == str(out / "partial" / "pixels-16.npy")
     assert contents(out) == {}
     assert ingest(source, out, size_px=16).images == 200
 
@@ -330,10 +334,11 @@ def test_kill_9_leaves_nothing_that_looks_finished(make_source: MakeSource, tmp_
         assert process.stdout
         process.stdout.readline()
         process.kill()
-    assert list(out.glob(".tmp-*"))
+    assert (out / "partial" / "journal.jsonl").exists()
     with pytest.raises(InputDataError, match="No radiograph set"):
         open_set(out)
     ingest(source, out, size_px=16)
+    assert not (out / "partial").exists()
     pixels = ["pixels-16.npy", "pixels-4.npy", "pixels-8.npy"]
     assert sorted(contents(out)) == [*pixels, "radiographs.parquet", "rejects.csv", "set.json"]
 

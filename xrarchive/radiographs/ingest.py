@@ -2,8 +2,9 @@
 
 In: any layout `layouts` knows. Out: the folder described in `table`. Called by the command and by notebooks.
 
-Why streamed: pixels are appended to the .npy file of every size as they are decoded, so memory stays flat for 100,000
-radiographs, nothing is read twice, and a full disk is an error we can report, where a memory map would die of SIGBUS.
+Why streamed: pixels are appended to the .npy file of every size as they are decoded (`store`), so memory stays flat for
+100,000 radiographs, nothing is read twice, and a full disk is an error we can report, where a memory map would die of
+SIGBUS.
 """
 
 from __future__ import annotations
@@ -11,14 +12,11 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any
 
 import numpy as np
 import PIL
@@ -26,13 +24,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xrarchive.errors import InputDataError, PlanChangedError, SettingsError
-from xrarchive.files import atomic_open, atomic_path, locked, sha256_file, write_bytes, write_json
+from xrarchive.files import atomic_path, locked, sha256_file, write_bytes, write_json
 from xrarchive.findings import make_vocabulary
-from xrarchive.pixels import Fit, Pixels
-from xrarchive.radiographs.decode import Reject, SourceFile, decode, decoder_warnings, source_sha256
+from xrarchive.pixels import Fit
+from xrarchive.radiographs.decode import Reject, SourceFile, decoder_warnings, source_sha256
 from xrarchive.radiographs.layouts import Choices, Listing, Row, read_listing, require_present
 from xrarchive.radiographs.layouts.rows import PRESENT, UNCERTAIN
+from xrarchive.radiographs.places import read_places
 from xrarchive.radiographs.split import SPLITS
+from xrarchive.radiographs.store import BATCH, finish, forget, store
 from xrarchive.radiographs.table import (
     REJECTS_COLUMNS,
     REJECTS_NAME,
@@ -42,22 +42,16 @@ from xrarchive.radiographs.table import (
     TABLE_NAME,
     RadiographSet,
     open_set,
-    pixels_name,
-    pyramid_px,
     table_schema,
 )
+from xrarchive.radiographs.workers import How, in_order
 from xrarchive.records import OnStatus, Status, ignore_status
 from xrarchive.terms import require_terms
 
 # The sizes a generator can be trained at.
 SIZES_PX = (16, 32, 64, 128, 256, 512, 1024)
 
-# Radiographs in flight: enough to keep the threads busy, few enough to hold (at 1024 px with its halves, 180 MB).
-_BATCH = 128
-_MAX_THREADS = 8
 _NAMED_REASONS = 3
-
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -69,7 +63,7 @@ class IngestReport:
         patients: Distinct patients; a radiograph without patient id counts as one.
         findings: Radiographs that show each finding, in vocabulary order.
         splits: Radiographs per split.
-        rejected: ``{"image": ..., "reason": ...}`` for each listed file that is not in the set.
+        rejected: ``{"image": ..., "code": ..., "reason": ...}`` for each listed file that is not in the set.
         enlarged: Radiographs smaller than `size_px`, which interpolation has made larger.
         shared: Groups of images that are one and the same file under two names in different splits.
         ignored_columns: Columns of the source's table that were not needed.
@@ -110,7 +104,7 @@ def ingest(
     """Make the radiograph set `out` from the radiographs in `source`.
 
     The same source and settings give the same bytes. Over a finished set of the same source and settings nothing is
-    done again; a finished set is never changed. A stopped ingest leaves no set.json and starts afresh.
+    done again; a finished set is never changed. A stopped ingest leaves no set.json and goes on where it was.
 
     Args:
         source: A folder or archive in any layout of `layouts.LAYOUTS`.
@@ -176,106 +170,38 @@ def _require_settings(size_px: int, fit: str, findings: Sequence[str] | None) ->
 def _write_set(out: Path, listing: Listing, settings: dict[str, Any], max_rejects: float, on_status: OnStatus) -> None:
     """Decode everything, then write rejects, pixels and table, and set.json last."""
     rows, vocabulary = listing.rows, tuple(settings["findings"])
-    pixels = [out / pixels_name(px) for px in pyramid_px(settings["size_px"])]
-    with ExitStack() as stack:
-        streams = [stack.enter_context(atomic_open(path)) for path in pixels]
-        files = _write_pixels(streams, rows, settings, on_status)
-        rejects = [(row, file) for row, file in zip(rows, files, strict=True) if isinstance(file, Reject)]
-        _write_rejects(out / REJECTS_NAME, rejects)
-        _require_few(rejects, len(rows), max_rejects, out / REJECTS_NAME)
-    kept = [(row, file) for row, file in zip(rows, files, strict=True) if isinstance(file, SourceFile)]
+    how = How(settings["size_px"], settings["fit"], settings.get("burned_in") == "keep")
+    fates = store(out, rows, how, {"settings": settings, "tables": listing.tables}, on_status)
+    found = {fate.index: fate.file for fate in fates}
+    rejects = [(rows[index], file) for index, file in sorted(found.items()) if isinstance(file, Reject)]
+    _write_rejects(out / REJECTS_NAME, rejects)
+    _require_few(rejects, len(rows), max_rejects, out / REJECTS_NAME)
+    kept = [(rows[fate.index], fate.file) for fate in fates if isinstance(fate.file, SourceFile)]
+    pixels = finish(out, how.size_px)
     with atomic_path(out / TABLE_NAME) as temporary:
         pq.write_table(_make_table(kept, vocabulary), temporary)
     meta = {
         "schema": SCHEMAS[_needs_second(kept)],
         "settings": settings,
-        **_inputs(listing, [file.sha256 for file in files]),
+        **_inputs(listing, [found[index].sha256 for index in range(len(rows))]),
         **_count(kept, vocabulary, settings["size_px"]),
         "layout": listing.layout,
         **({"left_out": dict(Counter(one.code for one in listing.left_out))} if listing.left_out else {}),
         **({"unmapped": listing.unmapped} if listing.unmapped else {}),
         "ignored_columns": list(listing.ignored_columns),
-        "rejected": [{"image": row.image, "reason": reject.reason} for row, reject in rejects],
+        "rejected": [{"image": row.image, "code": reject.code, "reason": reject.reason} for row, reject in rejects],
         "files": {path.name: _file_record(path) for path in (*pixels, out / TABLE_NAME, out / REJECTS_NAME)},
         "versions": {"numpy": np.__version__, "pillow": PIL.__version__, "pyarrow": pa.__version__},
     }
     write_json(out / SET_NAME, meta)
-
-
-def _write_pixels(
-    streams: Sequence[IO[bytes]], rows: Sequence[Row], settings: dict[str, Any], on_status: OnStatus
-) -> list[SourceFile | Reject]:
-    """Append the pixels of every readable radiograph to the .npy stream of each size; what became of each row.
-
-    Args:
-        streams: One for each size of `pyramid_px`.
-        rows: What to read, in the order to write.
-        settings: Those of set.json.
-        on_status: Told how many radiographs are done.
-    """
-    size_px, fit = settings["size_px"], settings["fit"]
-    files: list[SourceFile | Reject] = []
-    count = 0
-    starts = _write_headers(streams, size_px, count)
-    for result in _in_parallel(lambda row: _decode_pyramid(row.place.path, size_px, fit), rows, "decoding", on_status):
-        if isinstance(result, Reject):
-            files.append(result)
-            continue
-        file, levels = result
-        for stream, level in zip(streams, levels, strict=True):
-            stream.write(level.tobytes())
-        files.append(file)
-        count += 1
-    if _write_headers(streams, size_px, count) != starts:
-        raise RuntimeError("numpy wrote .npy headers of different length")
-    return files
-
-
-def _decode_pyramid(path: Path, size_px: int, fit: Fit) -> tuple[SourceFile, list[Pixels]] | Reject:
-    """`decode`, and the pixels of every size of `pyramid_px`."""
-    result = decode(path, size_px, fit)
-    if isinstance(result, Reject):
-        return result
-    levels = [result.pixels]
-    for _ in pyramid_px(size_px)[1:]:
-        levels.append(_halve(levels[-1]))
-    return result.file, levels
-
-
-def _halve(pixels: Pixels) -> Pixels:
-    """Area averages of 2x2 pixels, uint8 [H, W] -> [H/2, W/2]: (a + b + c + d + 2) // 4, so halves go up."""
-    wide = pixels.astype(np.uint16)
-    pairs = wide[0::2] + wide[1::2]
-    return ((pairs[:, 0::2] + pairs[:, 1::2] + 2) // 4).astype(np.uint8)
-
-
-def _write_headers(streams: Sequence[IO[bytes]], size_px: int, count: int) -> list[int]:
-    """Start each stream with the .npy header of uint8 [count, px, px]; the positions behind them.
-
-    Numpy leaves room for `count` to grow without moving the data.
-    """
-    for stream, px in zip(streams, pyramid_px(size_px), strict=True):
-        stream.seek(0)
-        header = {"descr": "|u1", "fortran_order": False, "shape": (count, px, px)}
-        np.lib.format.write_array_header_1_0(stream, header)
-    return [stream.tell() for stream in streams]
-
-
-def _in_parallel(
-    work: Callable[[Row], _Result], rows: Sequence[Row], text: str, on_status: OnStatus
-) -> Iterator[_Result]:
-    """`work` of each row in order, in threads (Pillow, zlib and hashing free the interpreter), a batch at a time."""
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, _MAX_THREADS)) as pool:
-        for start in range(0, len(rows), _BATCH):
-            yield from pool.map(work, rows[start : start + _BATCH])
-            on_status(Status(min(start + _BATCH, len(rows)), len(rows), "radiographs", text))
+    forget(out)
 
 
 def _write_rejects(path: Path, rejects: Sequence[tuple[Row, Reject]]) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(REJECTS_COLUMNS)
-    writer.writerows((row.image, reject.reason) for row, reject in rejects)
+    writer.writerows((row.image, reject.sha256, reject.code, reject.reason) for row, reject in rejects)
     write_bytes(path, text.getvalue().encode())
 
 
@@ -366,10 +292,20 @@ def _require_same(done: RadiographSet, listing: Listing, settings: dict[str, Any
             raise _changed(done, f"was made with {name} {_told(found)}, now asked for: {_told(value)}")
     if done.meta["inputs"]["tables"] != listing.tables:
         raise _changed(done, f"was made from other content of {' or '.join(sorted(listing.tables))}")
-    sha256s = list(_in_parallel(lambda row: source_sha256(row.place.path), listing.rows, "comparing", on_status))
-    if done.meta["inputs"] != _inputs(listing, sha256s)["inputs"]:
+    if done.meta["inputs"] != _inputs(listing, _hash_sources(listing.rows, on_status))["inputs"]:
         raise _changed(done, "was made from image files that have changed since")
     done.check_files()
+
+
+def _hash_sources(rows: Sequence[Row], on_status: OnStatus) -> list[str]:
+    """Sha256 of every source, in the order of the rows."""
+    sha256s = [""] * len(rows)
+    places = read_places([row.place for row in rows])
+    for count, (index, sha256) in enumerate(in_order(lambda one: (one[0], source_sha256(one[1])), places), 1):
+        sha256s[index] = sha256
+        if count % BATCH == 0 or count == len(rows):
+            on_status(Status(count, len(rows), "radiographs", "comparing"))
+    return sha256s
 
 
 def _changed(done: RadiographSet, what: str) -> PlanChangedError:

@@ -3,7 +3,7 @@
 SET/radiographs.parquet   one row per radiograph: where it came from, whose it is, its split, its labels
 SET/pixels-<size>.npy     uint8 [N, size, size], 0 = black, row for row with the table
 SET/pixels-<px>.npy       the same at size/2, size/4, ... 4: 2x2 averages of the next larger, halves rounded up
-SET/rejects.csv           images of the source that could not be read, with reasons
+SET/rejects.csv           images of the source that were not taken, with a code of `reasons` and words
 SET/set.json              written last: size, vocabulary, terms, counts, hashes. Without it the set is not finished
 
 Why every size is stored: a generator that grows from 4 px reads each size as it is, with nothing to decode or average
@@ -35,7 +35,7 @@ SCHEMAS = ("xrarchive.set/1", "xrarchive.set/2")
 SET_NAME = "set.json"
 TABLE_NAME = "radiographs.parquet"
 REJECTS_NAME = "rejects.csv"
-REJECTS_COLUMNS = ("image", "reason")
+REJECTS_COLUMNS = ("image", "sha256", "code", "reason")
 
 _COLUMNS = (
     ("image", pa.string()),
