@@ -8,6 +8,7 @@ import importlib.util
 import io
 import zipfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -38,15 +39,13 @@ def link(folder: Path, *names: str) -> Path:
     return folder
 
 
-def text_of(name: str) -> str:
-    data = wheel_file(name).read_bytes()
-    if name.endswith(".zip"):
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            (member,) = archive.namelist()
-            return archive.read(member).decode()
-    return gzip.decompress(data).decode()
-
-
 def records(name: str) -> Iterator[dict[str, str]]:
-    """Every record of a table."""
-    yield from csv.DictReader(io.StringIO(text_of(name), newline=""))
+    """Every record of a table, read as it is asked for."""
+    path = wheel_file(name)
+    with ExitStack() as stack:
+        if name.endswith(".zip"):
+            archive = stack.enter_context(zipfile.ZipFile(path))
+            raw = stack.enter_context(archive.open(archive.namelist()[0]))
+        else:
+            raw = stack.enter_context(gzip.open(path))
+        yield from csv.DictReader(io.TextIOWrapper(raw, encoding="utf-8", newline=""))
