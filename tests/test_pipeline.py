@@ -35,6 +35,7 @@ from xrarchive.building import package_versions
 from xrarchive.classifier.classifier import load_classifier
 from xrarchive.cli.main import main
 from xrarchive.errors import (
+    AccessError,
     GateError,
     InputDataError,
     LockedError,
@@ -176,10 +177,17 @@ def test_a_contact_sheet_has_a_row_for_each_label(carded, tmp_path):
         assert not sheet[top : top + 16, 2 + 18 * PER_CLASS : 18 * (PER_CLASS + 1)].any()
 
 
-def test_publishing_shows_its_plan_without_a_network_and_keeps_back_unproven_weights(carded, weights, tmp_path):
+def test_publishing_shows_its_plan_without_a_network_and_keeps_back_unproven_weights(
+    carded, weights, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
     carded = shutil.copytree(carded, tmp_path / "archive")
-    plan = pipeline.publish(carded, "me/chests", version="1.0.0", model_repo="me/chest-gan", dry_run=True, **weights)
+    given = {**weights, "model_repo": "me/chest-gan", "permission": "The films are the test's own."}
+    with pytest.raises(GateError, match="No terms are recorded"):
+        pipeline.publish(carded, "me/chests", version="1.0.0", dry_run=True, **weights)
+    plan = pipeline.publish(carded, "me/chests", version="1.0.0", dry_run=True, **given)
     told = plan.as_dict()
+    assert "The Hub was not asked" in told["notes"][-1]
     assert {item["path"] for item in told["dataset"]["files"]} >= {MANIFEST_NAME, "README.md", "validation.json"}
     assert told["model"] is None
     assert [gate.partition(":")[0] for gate in told["withheld"]] == [
@@ -193,14 +201,18 @@ def test_publishing_shows_its_plan_without_a_network_and_keeps_back_unproven_wei
     for gate in report["gates"]["list"]:
         gate["status"] = "passed"
     (carded / "validation.json").write_text(json.dumps(report))
-    plan = pipeline.publish(carded, "me/chests", version="1.0.0", model_repo="me/chest-gan", dry_run=True, **weights)
+    plan = pipeline.publish(carded, "me/chests", version="1.0.0", dry_run=True, **given)
     told = plan.as_dict()
     assert told["withheld"] == []
     assert {item["path"] for item in told["model"]["files"]} >= {f"{role}.safetensors" for role in weights}
 
 
-def test_nothing_is_sent_when_nobody_says_yes(carded):
-    assert pipeline.publish(carded, "me/chests", version="1.0.0", confirm=lambda _plan: False) is None
+def test_without_a_token_nobody_is_asked_and_nothing_is_sent(carded, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    asked = []
+    with pytest.raises(AccessError, match="no token"):
+        pipeline.publish(carded, "me/chests", version="1.0.0", permission="Made for a test.", confirm=asked.append)
+    assert not asked
 
 
 # The same command, the same bytes

@@ -235,24 +235,34 @@ def publish(
     *,
     version: str | None = None,
     model_repo: str | None = None,
+    no_weights: bool = False,
     generator: Path | None = None,
     guide: Path | None = None,
     judge: Path | None = None,
+    private: bool = False,
+    gated: Literal["auto", "manual"] | None = None,
+    permission: str = "",
     dry_run: bool = False,
     confirm: Callable[[Publication], bool] = lambda _plan: True,
     on_status: OnStatus = ignore_status,
 ) -> Publication | Receipt | None:
-    """Publish an archive, and its weights if `model_repo` is given, under one version.
+    """Publish an archive, and its weights if they may be, under one version.
 
     Args:
         archive_dir: Built, validated, with its card.
         repo: ``owner/name`` of the dataset.
-        version: ``X.Y.Z``, no lower than the archive's own; None = the archive's own.
-        model_repo: ``owner/name`` of the model repository; None publishes no weights.
+        version: ``X.Y.Z``, no lower than the archive's own, nor than the change since the last release demands; None =
+            the lowest that is neither.
+        model_repo: ``owner/name`` of the model repository; None = the dataset's own name, provided that the weights
+            are at hand. Closed gates of the weights keep them back either way.
+        no_weights: Publish none.
         generator: The weights the archive was built with; None = bundled.
         guide: As `generator`.
         judge: As `generator`.
-        dry_run: Check everything, send nothing.
+        private: Whether new repositories are private.
+        gated: Whether whoever asks is let in at once ("auto") or by hand ("manual"); None = everybody.
+        permission: Who permitted what the terms of the films alone do not, and where that is written.
+        dry_run: Check everything, send nothing. The Hub is asked what is there if there is a token for it.
         confirm: Asked with the plan before anything is sent.
         on_status: Told about hashing and uploads.
 
@@ -260,24 +270,26 @@ def publish(
         The plan on a dry run, the receipt after publishing, None if `confirm` said no.
 
     Raises:
-        GateError, DamageError, AccessError, PlanChangedError, RemoteError: See `xrarchive.hub`.
+        GateError, SettingsError, DamageError, AccessError, PlanChangedError, RemoteError: See `xrarchive.hub`.
     """
     from xrarchive import hub
 
     weights = dict(zip(ROLES, (generator, guide, judge), strict=True))
-    paths = {role: weights_path(role, path) for role, path in weights.items()} if model_repo else None
+    paths = None if no_weights else {role: weights_path(role, path) for role, path in weights.items()}
     publication = hub.plan_publication(
         archive_dir,
         repo,
         version,
-        model_repo=model_repo,
+        model_repo=None if no_weights else model_repo or repo,
         weights=paths,
         model_card=model_card(paths, dataset=repo) if paths else None,
+        weights_needed=model_repo is not None,
+        access=hub.Access(private, gated, permission),
         on_status=on_status,
     )
     if dry_run:
-        return publication
-    return hub.publish(publication, on_status=on_status) if confirm(publication) else None
+        return hub.preflight_if_known(publication)
+    return hub.publish(publication, confirm=confirm, on_status=on_status)
 
 
 def show(archive_dir: Path, *, contact_sheet: Path | None = None) -> dict[str, Any]:

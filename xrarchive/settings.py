@@ -171,11 +171,15 @@ class ValidateSettings:
 
 @dataclass(frozen=True)
 class PublishSettings:
-    """[publish]: dataset repository, version X.Y.Z and, for the weights, model repository."""
+    """[publish]: dataset repository, version X.Y.Z; model repository for the weights; who gets in; a folder instead."""
 
     repo: str | None = None
     version: str | None = None
     model_repo: str | None = None
+    no_weights: bool = False
+    private: bool = False
+    gated: Literal["auto", "manual"] | None = None
+    to: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -412,5 +416,9 @@ TEMPLATE = """\
 [publish]
 # repo = "me/synthetic-chests"       # example: the dataset repository
 # version = "1.0.0"                  # example: becomes the tag v1.0.0
-# model_repo = "me/chest-generator"  # example: where the weights go; default: nowhere
+# model_repo = "me/chest-generator"  # example: where the weights go; default: a model repository of the same name
+# no_weights = false                 # whether to publish no weights
+# private = false                    # whether new repositories are private
+# gated = "manual"                   # example: whoever asks is let in by hand; or "auto"
+# to = "/srv/archives"               # example: a folder to publish into, instead of a Hub
 """

@@ -70,6 +70,7 @@ class Plan:
             "dataset": dataset,
             "model": None,
             "withheld": [],
+            "notes": ["NIH ChestX-ray14: provided by the NIH Clinical Center."],
         }
 
 

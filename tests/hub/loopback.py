@@ -165,7 +165,7 @@ class LoopbackHub:
         if (kind, name) in self.repositories:
             return Reply.of({"error": "You already created this repo", "url": url}, 409)
         repository = self.repositories[kind, name] = Repository(kind, name)
-        repository.settings["private"] = bool(asked.get("private"))
+        repository.settings["private"] = asked.get("visibility") == "private"
         attributes = StoredFile(b"*.parquet filter=lfs\n*.safetensors filter=lfs\n", large=False)
         repository.add_commit({".gitattributes": attributes}, "initial commit")
         return Reply.of({"url": url, "name": name})

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from loopback import READ_ONLY_TOKEN, LoopbackHub
@@ -12,6 +13,7 @@ from xrarchive.archive.manifest import RECEIPT_NAME
 from xrarchive.errors import AccessError, DamageError, PlanChangedError, RemoteError, StorageError
 from xrarchive.hub import Publication, Receipt, plan_publication
 from xrarchive.hub.client import MAX_TRIES
+from xrarchive.hub.content import in_memory
 from xrarchive.records import Status
 
 REPO, MODEL_REPO = "tester/xrays", "tester/xray-weights"
@@ -85,7 +87,7 @@ def test_other_content_of_one_repository_stops_before_the_other_is_touched(
     publish_now(plan)
     with pytest.raises(PlanChangedError):
         publish_now(plan_with_weights(other_archive))
-    assert hub.model(MODEL_REPO).history == ["initial commit"]
+    assert ("models", MODEL_REPO) not in hub.repositories
 
 
 def test_a_new_version_drops_stale_shards_and_keeps_the_old_version(
@@ -94,20 +96,21 @@ def test_a_new_version_drops_stale_shards_and_keeps_the_old_version(
     first = publish_now(plan)
     remote = hub.dataset(REPO)
     remote.push("LICENSE", b"CC BY 4.0")
-    second = publish_now(plan_publication(other_archive.folder, REPO, "1.1.0"))
+    second = publish_now(plan_publication(other_archive.folder, REPO, "2.0.0"))
     assert "data/train-00001.parquet" not in remote.head.files
     assert "LICENSE" in remote.head.files
     assert "data/train-00001.parquet" in remote.commits[remote.tags["v1.0.0"]].files
-    assert remote.tags == {"v1.0.0": first.commit, "v1.1.0": second.commit}
+    assert remote.tags == {"v1.0.0": first.commit, "v2.0.0": second.commit}
 
 
 def test_the_same_content_may_carry_two_versions(
     hub: LoopbackHub, plan: Publication, archive: TinyArchive, publish_now: PublishNow
 ) -> None:
-    first = publish_now(plan)
+    publish_now(plan)
     second = publish_now(plan_publication(archive.folder, REPO, "1.0.1"))
-    assert first.commit == second.commit
-    assert hub.calls("POST", "/commit/") == 1
+    assert hub.dataset(REPO).tags.keys() == {"v1.0.0", "v1.0.1"}
+    assert hub.dataset(REPO).tags["v1.0.1"] == second.commit
+    assert hub.calls("PUT", "/lfs/") == 4
 
 
 @pytest.mark.usefixtures("hub")
@@ -159,8 +162,11 @@ def test_a_token_that_is_no_header_value_is_not_echoed(plan: Publication, publis
 
 @pytest.mark.usefixtures("hub")
 def test_a_namespace_that_is_not_ours(archive: TinyArchive, publish_now: PublishNow) -> None:
-    with pytest.raises(AccessError, match="HTTP 403"):
+    with pytest.raises(AccessError, match=r"tester may not publish under 'somebody'.*but under: hospital, tester"):
         publish_now(plan_publication(archive.folder, "somebody/xrays", "1.0.0"))
+    with pytest.raises(AccessError, match="may not publish under 'library'"):
+        publish_now(plan_publication(archive.folder, "library/xrays", "1.0.0"))
+    assert publish_now(plan_publication(archive.folder, "hospital/xrays", "1.0.0")).repo == "hospital/xrays"
 
 
 def test_a_token_revoked_half_way(
@@ -182,8 +188,9 @@ def test_a_token_revoked_half_way(
     [
         ("GET", "/whoami"),
         ("POST", "/repos/create"),
-        ("GET", "/refs"),
         ("GET", f"datasets/{REPO}"),
+        ("GET", "/tree/"),
+        ("POST", "/preupload/"),
         ("POST", "/commit/"),
         ("POST", "/tag/"),
     ],
@@ -196,6 +203,16 @@ def test_one_fault_anywhere_is_survived(
     assert hub.faults == []
     assert hub.dataset(REPO).tags == {"v1.0.0": receipt.commit}
     assert hub.dataset(REPO).history == ["Publish v1.0.0", "initial commit"]
+
+
+def test_a_fault_while_reading_tags_is_survived(
+    hub: LoopbackHub, plan: Publication, archive: TinyArchive, publish_now: PublishNow
+) -> None:
+    publish_now(plan)
+    hub.faults.append(Fault("GET", "/refs", status=503))
+    publish_now(plan_publication(archive.folder, REPO, "1.0.1"))
+    assert hub.faults == []
+    assert hub.dataset(REPO).tags.keys() == {"v1.0.0", "v1.0.1"}
 
 
 def test_a_faulty_upload_is_survived(hub: LoopbackHub, plan: Publication, publish_now: PublishNow) -> None:
@@ -324,8 +341,11 @@ def test_died_between_commit_and_tag(hub: LoopbackHub, plan: Publication, publis
 
 
 def test_died_while_uploading_sends_no_shard_twice(
-    hub: LoopbackHub, plan: Publication, publish_now: PublishNow
+    hub: LoopbackHub, plan: Publication, publish_now: PublishNow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("xrarchive.hub.publishing._BLOCK_BYTES", 1)
+    monkeypatch.setattr("xrarchive.hub.publishing._MAX_BLOCKS", 1000)
+
     def die_at_the_third_file(_: Status) -> None:
         if hub.calls("PUT", "/lfs/") == 2:
             raise KeyboardInterrupt
@@ -402,3 +422,29 @@ def test_a_receipt_that_cannot_be_written_does_not_unpublish(
     monkeypatch.setattr("xrarchive.hub.publishing.write_json", refuse)
     assert publish_now(plan).tag == "v1.0.0"
     assert "the disk is full" in caplog.text
+
+
+# --- how little is asked of the Hub
+
+
+def test_a_release_asks_little_of_the_hub(
+    hub: LoopbackHub, archive: TinyArchive, other_archive: TinyArchive, publish_now: PublishNow
+) -> None:
+    """At most 15 calls of the API a repository, however many files; uploads themselves go to the store."""
+    for folder, version in ((archive.folder, "1.0.0"), (other_archive.folder, "2.0.0")):
+        hub.log.clear()
+        publish_now(plan_publication(folder, REPO, version))
+        calls = [(method, path) for method, path, _ in hub.log if not path.startswith("/lfs/")]
+        assert len(calls) <= 15, calls
+        assert [path for _, path in calls if "/preupload/" in path] == [f"/api/datasets/{REPO}/preupload/main"]
+
+
+def test_three_hundred_shards_are_one_commit(hub: LoopbackHub, plan: Publication, publish_now: PublishNow) -> None:
+    shards = [in_memory(f"data/train-{index:05d}.parquet", b"PAR1%d" % index) for index in range(300)]
+    many = replace(plan, dataset=replace(plan.dataset, uploads=(*shards, *plan.dataset.uploads[2:])))
+    receipt = publish_now(many)
+    assert hub.dataset(REPO).history == ["Publish v1.0.0", "initial commit"]
+    assert hub.calls("POST", "/commit/") == 1
+    calls = [path for _, path, _ in hub.log if not path.startswith("/lfs/")]
+    assert len(calls) <= 17, "preupload answers for 256 files at a time, the store for 100"
+    assert sum(path.startswith("data/") for path in hub.dataset(REPO).commits[receipt.commit].files) == 300

@@ -21,7 +21,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 def render_entry(diff: ArchiveDiff) -> str:
     """The entry of version `diff.b.version`: counts, what happened and why, labels, settings."""
-    lines = [f"- {_change(change)}" for change in diff.history]
+    lines = [f"- {change_line(change)}" for change in diff.history]
     lines += [f"- `{column}` differs in {rows:,} rows." for column, rows in diff.columns.items()]
     lines += [f"- Columns no longer there: {', '.join(map(_code, diff.only_a))}."] if diff.only_a else []
     lines += [f"- New columns: {', '.join(map(_code, diff.only_b))}."] if diff.only_b else []
@@ -46,6 +46,15 @@ def put_entry(text: str, entry: str) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def find_entry(text: str, version: str) -> str:
+    """What a changelog says of a version, without its heading; "" if it says nothing."""
+    own = re.search(rf"^## \[?{re.escape(version)}\]?(?=\s|$).*$", text, re.MULTILINE)
+    if not own:
+        return ""
+    following = _HEADING.search(text, own.end())
+    return text[own.end() : following.start() if following else len(text)].strip()
+
+
 def write_entry(path: Path, diff: ArchiveDiff) -> None:
     """Put the entry into a changelog file, which is made if it is not there.
 
@@ -62,7 +71,8 @@ def write_entry(path: Path, diff: ArchiveDiff) -> None:
         write_bytes(path, text.encode())
 
 
-def _change(change: Change) -> str:
+def change_line(change: Change) -> str:
+    """One step in the life of an archive, on one line."""
     counts = ", ".join(f"{n:,} {word}" for n, word in ((change.added, "added"), (change.removed, "removed")) if n)
     counts = f" ({counts})" if counts else ""
     when = f" on {change.date}" if change.date else ""

@@ -26,14 +26,28 @@ from xrarchive.settings import load_project, require, resolve
 @click.argument("archive", metavar="[DIR]", type=FOLDER, required=False)
 @click.argument("repo", metavar="[REPO]", required=False)
 @click.option(
-    "--version", metavar="X.Y.Z", help="Becomes the tag vX.Y.Z, which never changes.  [default: the archive's own]"
+    "--version",
+    metavar="X.Y.Z",
+    help="Becomes the tag vX.Y.Z, which never changes.  [default: the next that fits what changed]",
 )
-@click.option("--model-repo", metavar="REPO", help="Publish the weights there too.")
+@click.option("--model-repo", metavar="REPO", help="Where the weights go.  [default: the name of the dataset]")
+@click.option("--no-weights", is_flag=True, default=None, help="Publish no weights.")
 @weights_options("generator", "guide", "judge")
+@click.option("--private", is_flag=True, default=None, help="New repositories are private.")
+@click.option(
+    "--gated", type=click.Choice(["auto", "manual"]), help="Whoever wants the data must ask, and is let in so."
+)
+@click.option(
+    "--i-have-permission",
+    "permission",
+    metavar="TEXT",
+    default="",
+    help="Who permitted what the terms alone do not, and where that is written. Published with the tag.",
+)
 @click.option("--dry-run", is_flag=True, help="Check everything, show the plan, send nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option("the plan with --dry-run (dataset, model, tag), else the receipt (repo, tag, commit, already_published)")
-def publish(as_json: bool, archive: Path | None, dry_run: bool, yes: bool, **flags: Any) -> int:
+def publish(as_json: bool, archive: Path | None, dry_run: bool, yes: bool, permission: str, **flags: Any) -> int:
     """Publish a validated archive to a Hub, as one commit and one tag.
 
     One argument alone is DIR. The Hub is the one HF_ENDPOINT names, the token the one of `hf auth login` or HF_TOKEN.
@@ -51,6 +65,10 @@ def publish(as_json: bool, archive: Path | None, dry_run: bool, yes: bool, **fla
             repo,
             version=chosen.version,
             model_repo=chosen.model_repo,
+            no_weights=chosen.no_weights,
+            private=chosen.private,
+            gated=chosen.gated,
+            permission=permission,
             **weights,
             dry_run=dry_run,
             confirm=ask,
@@ -77,14 +95,20 @@ def _ask_or_not(*, yes: bool, as_json: bool) -> Callable[[Any], bool]:
 
 
 def _ask(plan: Any) -> bool:
-    contents = [content for content in (plan.as_dict()["model"], plan.as_dict()["dataset"]) if content]
-    for content in contents:
-        size = amount(content["bytes"], "bytes")
-        line = (
-            f"{content['kind']} {content['repo']}: {len(content['files'])} files, {size}, tag {plan.as_dict()['tag']}"
-        )
+    told = plan.as_dict()
+    for content in (told["model"], told["dataset"]):
+        if content:
+            size = amount(content["bytes"], "bytes")
+            line = f"{content['kind']} {content['repo']}: {len(content['files'])} files, {size}, tag {told['tag']}"
+            click.echo(escape(line), err=True)
+    for line in _remarks(told):
         click.echo(escape(line), err=True)
     return click.confirm("Publish?", err=True)
+
+
+def _remarks(told: Result) -> list[str]:
+    kept = [f"Weights kept back: {reason}" for reason in told["withheld"]]
+    return [*kept, *told["notes"]]
 
 
 def _show_plan(result: Result) -> None:
@@ -94,13 +118,12 @@ def _show_plan(result: Result) -> None:
             rows = [(item["path"], amount(item["bytes"], "bytes"), item["sha256"][:12]) for item in content["files"]]
             table(["file", "size", "sha256"], rows)
             say("")
-    _show_withheld(result)
-    say("Nothing was sent.")
+    say(*map(escape, _remarks(result)), "Nothing was sent.")
 
 
 def _show_withheld(result: Result) -> None:
     if result["withheld"]:
-        say("The weights are kept back by closed gates:", *(f"  {gate}" for gate in result["withheld"]))
+        say("The weights are kept back:", *(f"  {gate}" for gate in result["withheld"]))
 
 
 def _show_receipt(result: Result) -> None:

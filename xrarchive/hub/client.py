@@ -1,11 +1,7 @@
-"""One Hub, spoken to through huggingface_hub, with faults told apart.
+"""One Hub, spoken to through huggingface_hub; faults come out told apart (`hub.faults`).
 
-Every call either returns or raises one of ours:
-
-    AccessError      no token, a wrong one, or one without the right: never tried again
-    TransientError   timeouts, resets, 408, 429, 5xx: tried up to `MAX_TRIES` times, waiting as the Hub asks
-    ConflictError    409 and 412: somebody was there first; the caller looks again and decides
-    RemoteError      anything else the Hub, or the client library, refused
+Every call either returns or raises one of ours. A `TransientError` was tried up to `MAX_TRIES` times, waiting as the
+Hub asks; nothing else is tried again.
 
 *Why* our own retries: huggingface_hub 2.4 retries uploads, but not ``whoami``, ``create_repo``, ``create_commit`` or
 ``create_tag``, and waits without limit for a server that accepts and never answers.
@@ -14,49 +10,33 @@ Every call either returns or raises one of ours:
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
-import email.utils
-import json
+import importlib.util
 import logging
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
-from xrarchive.errors import AccessError, DamageError, RemoteError, StorageError, XrArchiveError
-from xrarchive.hub.plan import RepoContent, Upload
+from xrarchive.errors import AccessError, DamageError, RemoteError
+from xrarchive.hub.access import Access, Gating
+from xrarchive.hub.content import RepoContent, Upload
+from xrarchive.hub.faults import AGAIN, ConflictError, TransientError, redact, translate
 
 if TYPE_CHECKING:
-    from huggingface_hub import CommitOperationAdd
+    from huggingface_hub import CommitOperationAdd, DatasetInfo, ModelInfo
 
 MAX_TRIES = 6
 MAX_WAIT_S = 300.0  # the Hub counts requests in windows of five minutes; waiting longer than one never helps
 _FIRST_WAIT_S = 1.0
 _CONNECT_TIMEOUT_S = 20.0
 _READ_TIMEOUT_S = 120.0  # twice the time the Hub gives itself for a commit
-_TRANSIENT_STATUS = frozenset({408, 425, 429})
-# How hf_xet words the Hub's answers to its own calls: a ConnectionError with no response to look at.
-_XET_STATUS = re.compile(r"HTTP status (?:client|server) error \((\d{3}) ")
-_TOKEN_PATTERN = re.compile(r"hf_\w+")
-_AGAIN = "Run the same command again; what was uploaded is kept."
+_WRITING_ROLES = frozenset({"admin", "write", "contributor"})
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
-
-
-class TransientError(RemoteError):
-    """A fault that may pass. `retry_after_s` is how long the Hub asked to wait, None if it did not say."""
-
-    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
-        super().__init__(message, fix=_AGAIN)
-        self.retry_after_s = retry_after_s
-
-
-class ConflictError(RemoteError):
-    """What was to be made exists already, or the branch has moved."""
 
 
 @dataclass(frozen=True)
@@ -71,47 +51,101 @@ class RemoteFile:
         return self.sha256 == item.sha256 if self.sha256 is not None else self.git_sha1 == item.git_sha1()
 
 
+@dataclass(frozen=True)
+class Account:
+    """Whose token it is. `writes_to` are the owners under which it may make repositories, as far as the Hub says."""
+
+    name: str
+    reads_only: bool
+    writes_to: frozenset[str]
+
+
+@dataclass(frozen=True)
+class RemoteState:
+    """A repository as it stands: main's commit, who gets in, and the names of its tags."""
+
+    head: str
+    private: bool
+    gated: Gating | None
+    tags: frozenset[str]
+
+
 class HubClient:
     """The few calls publishing and reading need. Get one from `open_hub`. The token "" is none."""
 
-    def __init__(self, *, endpoint: str, token: str, sleep: Callable[[float], None]) -> None:
+    def __init__(self, *, endpoint: str, token: str, sleep: Callable[[float], None], tries: int = MAX_TRIES) -> None:
         from huggingface_hub import HfApi
 
         self.endpoint = endpoint
         self._token = token
         self._sleep = sleep
+        self._tries = tries
         self._api = HfApi(endpoint=endpoint, token=token or False, library_name="xrarchive")
 
-    def user(self) -> str:
-        """Name of the token's owner; shows that the token works."""
-        return str(self.call("Asking whose token this is", self._api.whoami)["name"])
+    def account(self) -> Account:
+        """Whose token it is, and what it says of its rights."""
+        found = self.call("Asking whose token this is", self._api.whoami)
+        role = found.get("auth", {}).get("accessToken", {}).get("role")
+        orgs = {org["name"]: org.get("roleInOrg") for org in found.get("orgs", [])}
+        # An organisation that does not tell its roles is left to the Hub to refuse.
+        writable = {name for name, given in orgs.items() if given is None or given in _WRITING_ROLES}
+        return Account(str(found["name"]), role == "read", frozenset({str(found["name"]), *writable}))
 
-    def create(self, content: RepoContent) -> None:
-        """Make the repository unless it exists; its visibility is left as it is."""
-        self.call(
-            f"Creating the {content.kind} repository {content.repo}",
-            lambda: self._api.create_repo(content.repo, repo_type=content.kind, exist_ok=True),
-        )
-
-    def head(self, content: RepoContent) -> str:
-        """Commit the main branch stands at."""
-        return self.commit_of(content, None)
-
-    def tagged_commit(self, content: RepoContent, tag: str) -> str | None:
-        """Commit a user of `tag` gets, None if there is no such tag."""
+    def look(self, content: RepoContent) -> RemoteState | None:
+        """The repository as it stands, None if there is none."""
+        try:
+            info = self._info(content, None)
+        except AccessError as err:
+            if _is_no_such_repository(err.__cause__):
+                return None
+            raise
         refs = self.call(
             f"Reading the tags of {content.repo}",
             lambda: self._api.list_repo_refs(content.repo, repo_type=content.kind),
         )
-        return self.commit_of(content, tag) if tag in {ref.name for ref in refs.tags} else None
+        gated: Gating | None = info.gated if info.gated in ("auto", "manual") else None
+        return RemoteState(str(info.sha), bool(info.private), gated, frozenset(ref.name for ref in refs.tags))
+
+    def create(self, content: RepoContent, access: Access) -> RemoteState:
+        """Make the repository, unless somebody just did, and let in only whom `access` names."""
+        self.call(
+            f"Creating the {content.kind} repository {content.repo}",
+            lambda: self._api.create_repo(
+                content.repo, repo_type=content.kind, private=access.private or None, exist_ok=True
+            ),
+        )
+        info = self._info(content, None)
+        gated: Gating | None = info.gated if info.gated in ("auto", "manual") else None
+        return RemoteState(str(info.sha), bool(info.private), gated, frozenset())
+
+    def gate(self, content: RepoContent, gated: Gating) -> None:
+        """Let nobody in who did not ask."""
+        self.call(
+            f"Gating {content.repo}",
+            lambda: self._api.update_repo_settings(content.repo, repo_type=content.kind, gated=gated),
+        )
+
+    def tagged_commit(self, content: RepoContent, tag: str) -> str | None:
+        """Commit a user of `tag` gets, None if there is no such tag."""
+        from huggingface_hub.errors import RevisionNotFoundError
+
+        try:
+            return self.commit_of(content, tag)
+        except RemoteError as err:
+            if isinstance(err.__cause__, RevisionNotFoundError):
+                return None
+            raise
 
     def commit_of(self, content: RepoContent, revision: str | None) -> str:
         """Commit a branch or tag stands at; None = main."""
+        return str(self._info(content, revision).sha)
+
+    def _info(self, content: RepoContent, revision: str | None) -> DatasetInfo | ModelInfo:
         doing = f"Reading {content.repo} at {revision or 'main'}"
         info = self.call(doing, lambda: self._api.repo_info(content.repo, repo_type=content.kind, revision=revision))
         if info.sha is None:
-            raise RemoteError(f"{doing}: {self.endpoint} names no commit.", fix=_AGAIN)
-        return info.sha
+            raise RemoteError(f"{doing}: {self.endpoint} names no commit.", fix=AGAIN)
+        return cast("DatasetInfo | ModelInfo", info)
 
     def tree(self, content: RepoContent, revision: str) -> dict[str, RemoteFile]:
         """Every file of the repository at a commit."""
@@ -148,30 +182,24 @@ class HubClient:
 
         return self.call(f"Downloading {path} of {content.repo} at {commit[:12]}", get)
 
-    def upload(self, content: RepoContent, item: Upload) -> CommitOperationAdd:
-        """Send one file ahead of its commit, where it stays invisible. Sending what the Hub has costs next to nothing.
+    def upload(self, content: RepoContent, items: Sequence[Upload]) -> list[CommitOperationAdd]:
+        """Send files ahead of their commit, where they stay invisible. Sending what the Hub has costs next to nothing.
 
         Raises:
-            DamageError: If the local file changed since it was checked.
+            DamageError: If a local file changed since it was checked.
         """
-        from huggingface_hub import CommitOperationAdd
-
-        doing = f"Uploading {item.path} to {content.repo}"
-        source = item.source if isinstance(item.source, bytes) else str(item.source)
-        addition = self.call(doing, lambda: CommitOperationAdd(item.path, source))
+        doing = f"Uploading {len(items)} files to {content.repo}" if len(items) > 1 else f"Uploading {items[0].path}"
+        additions = self.call(doing, lambda: [_addition(item) for item in items])
         self.call(
             doing,
             lambda: self._api.preupload_lfs_files(
-                content.repo, additions=[addition], repo_type=content.kind, free_memory=False
+                content.repo, additions=additions, repo_type=content.kind, free_memory=False
             ),
         )
-        if addition.upload_info.sha256.hex() != item.sha256:
-            raise DamageError(
-                f"{item.source!s} changed while it was uploaded; nothing was published.",
-                fix="Wait until nothing writes to the archive, run `xrarchive check`, then publish again.",
-                path=str(item.source),
-            )
-        return addition
+        for item, addition in zip(items, additions, strict=True):
+            if addition.upload_info.sha256.hex() != item.sha256 or not item.is_untouched():
+                raise _changed(item)
+        return additions
 
     def commit(
         self,
@@ -205,17 +233,23 @@ class HubClient:
         )
         return info.oid
 
-    def create_tag(self, content: RepoContent, tag: str, commit: str) -> None:
+    def create_tag(self, content: RepoContent, tag: str, commit: str, message: str) -> None:
         """Tag a commit; what an existing tag points at is for the caller to look up."""
         with contextlib.suppress(ConflictError):  # ours, if an earlier reply was lost; or somebody else's
             self.call(
                 f"Tagging {content.repo} {tag}",
-                lambda: self._api.create_tag(content.repo, tag=tag, revision=commit, repo_type=content.kind),
+                lambda: self._api.create_tag(
+                    content.repo, tag=tag, tag_message=message, revision=commit, repo_type=content.kind
+                ),
             )
+
+    def redact(self, text: str) -> str:
+        """`text` without the token."""
+        return redact(text, self._token)
 
     def call(self, doing: str, action: Callable[[], T]) -> T:
         """Run a call that may safely be repeated, waiting between tries."""
-        for attempt in range(1, MAX_TRIES):
+        for attempt in range(1, self._tries):
             try:
                 return self._once(doing, action)
             except TransientError as fault:
@@ -236,12 +270,44 @@ class HubClient:
         try:
             return action()
         except (httpx2.HTTPError, OSError, ValueError, RuntimeError, KeyError) as err:
-            raise _translate(err, f"{doing} at {self.endpoint}", self._token) from err
+            raise translate(err, f"{doing} at {self.endpoint}", self._token) from err
+
+
+def _is_no_such_repository(err: BaseException | None) -> bool:
+    """Whether the Hub said, to somebody it knows, that there is none; to strangers it says 401."""
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    return isinstance(err, RepositoryNotFoundError) and err.response.status_code == 404
+
+
+def _addition(item: Upload) -> CommitOperationAdd:
+    """The client library's form of a file. Over LFS the Hub checks a hash that is handed over, so that ours will do."""
+    from huggingface_hub import CommitOperationAdd, constants
+
+    if isinstance(item.source, bytes):
+        return CommitOperationAdd(item.path, item.source)
+    addition = CommitOperationAdd(item.path, str(item.source))
+    over_xet = not constants.HF_HUB_DISABLE_XET and importlib.util.find_spec("hf_xet") is not None
+    if item.is_untouched() and not over_xet:
+        addition.upload_info.sha256 = bytes.fromhex(item.sha256)
+    return addition
+
+
+def _changed(item: Upload) -> DamageError:
+    return DamageError(
+        f"{item.source!s} changed while it was uploaded; nothing was published.",
+        fix="Wait until nothing writes to the archive, run `xrarchive check`, then publish again.",
+        path=str(item.source),
+    )
 
 
 @contextlib.contextmanager
 def open_hub(
-    *, token: str | None = None, reading: bool = False, sleep: Callable[[float], None] = time.sleep
+    *,
+    token: str | None = None,
+    reading: bool = False,
+    sleep: Callable[[float], None] = time.sleep,
+    tries: int = MAX_TRIES,
 ) -> Iterator[HubClient]:
     """A client for ``HF_ENDPOINT`` (the Hugging Face Hub unless set), with time limits and no progress bars of its own.
 
@@ -251,6 +317,7 @@ def open_hub(
         token: None takes ``HF_TOKEN`` or the one stored by ``hf auth login``.
         reading: Whether to go without a token if there is none: public repositories ask for none.
         sleep: Called with seconds between tries.
+        tries: How often a fault that may pass is tried.
 
     Raises:
         AccessError: If there is no token and one is needed, or it holds characters no token has.
@@ -258,9 +325,17 @@ def open_hub(
     from huggingface_hub import constants
 
     endpoint = (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
-    client = HubClient(endpoint=endpoint, token=_find_token(token, endpoint, reading=reading), sleep=sleep)
+    found = _find_token(token, endpoint, reading=reading)
+    client = HubClient(endpoint=endpoint, token=found, sleep=sleep, tries=tries)
     with _quiet_progress_bars(), _restored_time_limits():
         yield client
+
+
+def has_token() -> bool:
+    """Whether there is a token to show to a Hub."""
+    from huggingface_hub import get_token
+
+    return bool(get_token())
 
 
 def _find_token(token: str | None, endpoint: str, *, reading: bool) -> str:
@@ -321,79 +396,3 @@ def _restored_time_limits() -> Iterator[None]:
         yield
     finally:
         get_session().timeout = before
-
-
-def _translate(err: Exception, doing: str, token: str) -> XrArchiveError:
-    """What `err`, raised by the client library while `doing`, means to us. The message never holds a token."""
-    from huggingface_hub import errors
-
-    cause = _innermost(err)
-    status = cause.response.status_code if isinstance(cause, errors.HfHubHTTPError) else _xet_status(cause)
-    message = _redact(f"{doing}: {_describe(cause)}", token)
-    if isinstance(cause, OSError) and cause.filename is not None:
-        return StorageError(f"Cannot read {cause.filename}: {cause.strerror}.", fix=_AGAIN, path=cause.filename)
-    if isinstance(cause, errors.OfflineModeIsEnabled):
-        return RemoteError(message, fix="Unset HF_HUB_OFFLINE, then run the same command again.")
-    if status in (401, 403) or isinstance(cause, (errors.RepositoryNotFoundError, PermissionError)):
-        return AccessError(
-            message,
-            fix="Log in with `hf auth login` (or set HF_TOKEN) using a token that may write to that repository.",
-        )
-    if status in (409, 412):
-        return ConflictError(message, fix=_AGAIN)
-    if _may_pass(cause, status):
-        headers = cause.response.headers if isinstance(cause, errors.HfHubHTTPError) else {}
-        return TransientError(message, retry_after_s=_retry_after_s(headers))
-    return RemoteError(message, fix="Correct what the message names, then run the same command again.")
-
-
-def _innermost(err: Exception) -> Exception:
-    """The fault itself: uploads arrive wrapped in a RuntimeError."""
-    while isinstance(err, RuntimeError) and isinstance(err.__cause__, Exception):
-        err = err.__cause__
-    return err
-
-
-def _xet_status(err: Exception) -> int | None:
-    found = _XET_STATUS.search(str(err)) if isinstance(err, ConnectionError) else None
-    return int(found[1]) if found else None
-
-
-def _describe(err: Exception) -> str:
-    from huggingface_hub import errors
-
-    if isinstance(err, errors.HfHubHTTPError):
-        said = err.server_message or err.response.headers.get("X-Error-Message") or err.response.reason_phrase
-        return f"HTTP {err.response.status_code} ({' '.join(said.split())})."
-    text = " ".join(str(err).split())
-    return f"{type(err).__name__}: {text}." if text else f"{type(err).__name__}."
-
-
-def _redact(text: str, token: str) -> str:
-    return _TOKEN_PATTERN.sub("hf_…", text.replace(token, "hf_…") if token else text)
-
-
-def _may_pass(err: Exception, status: int | None) -> bool:
-    import httpx2
-
-    if status is not None:
-        return status in _TRANSIENT_STATUS or status >= 500
-    faults = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError, httpx2.ProxyError)
-    return isinstance(err, (*faults, ConnectionError, TimeoutError, json.JSONDecodeError))
-
-
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait by the Hub's rate-limit headers or ``Retry-After`` (seconds or a date); None if not said."""
-    from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-defined]
-
-    limit = parse_ratelimit_headers(headers)
-    if limit is not None and limit.remaining == 0:
-        return float(limit.reset_in_seconds)
-    value = headers.get("Retry-After", "").strip()
-    if value.isdigit():
-        return float(value)
-    try:
-        until = email.utils.parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max(0.0, (until - dt.datetime.now(tz=until.tzinfo)).total_seconds())

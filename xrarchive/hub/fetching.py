@@ -17,8 +17,9 @@ from xrarchive.archive.manifest import MANIFEST_NAME, Manifest, is_shard, read_m
 from xrarchive.archive.source import Source, open_folder
 from xrarchive.errors import AccessError, DamageError, InputDataError, RemoteError
 from xrarchive.files import sha256_file
-from xrarchive.hub.client import HubClient, TransientError, open_hub
-from xrarchive.hub.plan import RepoContent
+from xrarchive.hub.client import HubClient, open_hub
+from xrarchive.hub.content import RepoContent
+from xrarchive.hub.faults import TransientError
 
 # The Hub's names hold no `--` or `..` and do not end with `.git`.
 _REMOTE = re.compile(

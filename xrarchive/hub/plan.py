@@ -5,17 +5,16 @@ listing every file with size and sha256. Nothing here touches the network.
 
 README.md, manifest.json, validation.json, SHA256SUMS, report.html, CHANGELOG.md and what `card` wrote beside README if
 they are there, and the shards named in the manifest go up, nothing else. Small files are sent from memory, so that what
-was checked is what arrives; shards are hashed here and again on upload.
+was checked is what arrives; shards are hashed here, and again on upload if they changed since.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
 from xrarchive.archive.companions import COMPANIONS, find_companions, stale_companions
 from xrarchive.archive.manifest import (
@@ -31,7 +30,10 @@ from xrarchive.archive.manifest import (
 )
 from xrarchive.archive.sums import render_sums
 from xrarchive.errors import DamageError, GateError, InputDataError, SettingsError
-from xrarchive.files import dump_json, read_json, sha256_bytes, sha256_file
+from xrarchive.files import dump_json, read_json, sha256_file
+from xrarchive.hub.access import PUBLIC, Access, require_release
+from xrarchive.hub.content import RepoContent, Upload, in_memory
+from xrarchive.hub.versions import VERSION, ordered
 from xrarchive.records import OnStatus, Status, ignore_status
 from xrarchive.validation import SCHEMA
 from xrarchive.validation.gates import keeps_back_weights, require_open
@@ -41,63 +43,9 @@ SHARD_FOLDERS = ("data", "provenance")
 OPTIONAL = (REPORT_NAME, CHANGELOG_NAME, *COMPANIONS)
 WEIGHT_ROLES = ("generator", "guide", "judge")
 
-_VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 # What an unrendered template (not BibTeX's "{{Title}}") and the Hub's own card template leave behind.
 _UNFILLED = re.compile(r"\{\{\s|\{%\s|\[More Information Needed\]", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Upload:
-    """One file that goes up: `source` is its local path, or its content where that was read already."""
-
-    path: str
-    source: Path | bytes
-    bytes: int
-    sha256: str
-
-    def git_sha1(self) -> str:
-        """The id git gives this content; the Hub reports it for files it keeps in git itself."""
-        digest = hashlib.sha1(b"blob %d\0" % self.bytes, usedforsecurity=False)
-        if isinstance(self.source, bytes):
-            digest.update(self.source)
-            return digest.hexdigest()
-        with self.source.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-        return digest.hexdigest()
-
-
-@dataclass(frozen=True)
-class RepoContent:
-    """What one repository is to hold.
-
-    Attributes:
-        repo: ``owner/name``.
-        kind: The Hub's repository type.
-        uploads: The files, in the order they go up.
-        claims: Files, and folders ending in ``/``, that belong to us: what the repository holds there beyond `uploads`
-            is left over from an earlier version and is removed in the same commit. All else is left alone.
-    """
-
-    repo: str
-    kind: Literal["dataset", "model"]
-    uploads: tuple[Upload, ...]
-    claims: tuple[str, ...]
-
-    def claims_path(self, path: str) -> bool:
-        """Whether a path in the repository is ours to remove."""
-        return any(path.startswith(claim) if claim.endswith("/") else path == claim for claim in self.claims)
-
-    @property
-    def bytes(self) -> int:
-        """Total size of the files."""
-        return sum(item.bytes for item in self.uploads)
-
-    def as_dict(self) -> dict[str, object]:
-        """The machine-readable form of ``publish --dry-run --json``."""
-        files = [{"path": item.path, "bytes": item.bytes, "sha256": item.sha256} for item in self.uploads]
-        return {"repo": self.repo, "kind": self.kind, "bytes": self.bytes, "files": files}
 
 
 @dataclass(frozen=True)
@@ -106,19 +54,30 @@ class Publication:
 
     Attributes:
         archive_dir: What is published.
-        version: ``X.Y.Z``.
-        manifest_sha256: Of the archive.
+        version: ``X.Y.Z``; may still rise while `asked_version` is None, by what is published already.
+        manifest: Of the archive.
         dataset: What the dataset repository is to hold.
         model: What the model repository is to hold; None = no weights are published.
-        withheld: Gates that keep back the weights that were asked for, each with what was found.
+        withheld: What keeps back the weights that were asked for: closed gates, each with what was found.
+        access: Who gets in.
+        asked_version: The version its publisher named, if any.
+        notes: What whoever confirms the plan should read: terms, permission, what is published already.
     """
 
     archive_dir: Path
     version: str
-    manifest_sha256: str
+    manifest: Manifest
     dataset: RepoContent
     model: RepoContent | None
     withheld: tuple[str, ...] = ()
+    access: Access = PUBLIC
+    asked_version: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def manifest_sha256(self) -> str:
+        """Of the archive."""
+        return self.manifest.sha256
 
     @property
     def tag(self) -> str:
@@ -140,6 +99,8 @@ class Publication:
             "dataset": self.dataset.as_dict(),
             "model": None if self.model is None else self.model.as_dict(),
             "withheld": list(self.withheld),
+            "access": self.access.as_dict(),
+            "notes": list(self.notes),
         }
 
 
@@ -151,6 +112,8 @@ def plan_publication(
     model_repo: str | None = None,
     weights: Mapping[str, Path] | None = None,
     model_card: str | None = None,
+    weights_needed: bool = True,
+    access: Access = PUBLIC,
     on_status: OnStatus = ignore_status,
 ) -> Publication:
     """Check that an archive may be published and list what would be sent. Reads every shard once, sends nothing.
@@ -158,46 +121,52 @@ def plan_publication(
     Args:
         archive_dir: A finished archive: built, validated, with its card rendered.
         repo: Dataset repository, ``owner/name``.
-        version: ``X.Y.Z``, no lower than the archive's own; the tag becomes ``vX.Y.Z``. None = the archive's own.
+        version: ``X.Y.Z``, no lower than the archive's own; the tag becomes ``vX.Y.Z``. None = the archive's own, or
+            the next after what is published already.
         model_repo: Model repository for the weights, ``owner/name``; None publishes no weights, and so do closed gates
             (see `Publication.withheld`).
         weights: Weight file per role (``generator``, ``guide``, ``judge``); all that the manifest names are needed.
         model_card: Text of the model repository's README.md; needed with `model_repo`.
+        weights_needed: Whether weight files that are missing or others are an error; False keeps them back.
+        access: Who gets in, and who permitted that.
         on_status: Told about the hashing of shards, in bytes.
 
     Raises:
         SettingsError: If `version` or a repository name is malformed, or the version is lower than the archive's
             own.
         InputDataError: If there is no archive, or a weight file is missing or not the one the manifest names.
-        GateError: If the archive is not validated, one of its gates is closed, or its card is missing, unfilled or
-            older than the manifest.
+        GateError: If the archive is not validated, one of its gates is closed, its card is missing, unfilled or
+            older than the manifest, or the terms of the films behind it do not allow it.
         DamageError: If a file's bytes are not those the manifest names.
         ValueError: If `model_repo` comes without `model_card`.
     """
     _check_names(repo, version, model_repo)
     manifest = read_manifest(archive_dir)
-    version = _fitting_version(version, manifest)
+    _require_not_lower(version, manifest)
+    notes = require_release(manifest.terms, access)
     readme = _read_card(archive_dir, manifest)
     validation, gates = _read_validation(archive_dir, manifest)
-    manifest_file = _in_memory(MANIFEST_NAME, dump_json(manifest.as_dict()))
+    manifest_file = in_memory(MANIFEST_NAME, dump_json(manifest.as_dict()))
     withheld = () if model_repo is None else tuple(keeps_back_weights(gates))
+    if model_repo is not None and not withheld and not weights_needed:
+        withheld = tuple(_missing_weights(manifest, weights or {}))
     wanted = model_repo is not None and not withheld
     model = _plan_model(str(model_repo), manifest, weights or {}, model_card) if wanted else None
-    sums = _in_memory(SUMS_NAME, render_sums(archive_dir, manifest).encode())
+    sums = in_memory(SUMS_NAME, render_sums(archive_dir, manifest).encode())
     others = [name for name in (REPORT_NAME, CHANGELOG_NAME) if (archive_dir / name).is_file()]
     others += _companion_names(archive_dir, manifest)
-    texts = (readme, manifest_file, validation, sums, *(_in_memory(n, (archive_dir / n).read_bytes()) for n in others))
+    texts = (readme, manifest_file, validation, sums, *(in_memory(n, (archive_dir / n).read_bytes()) for n in others))
     shards = tuple(_checked_shards(archive_dir, manifest, on_status))
     claims = (*(f"{folder}/" for folder in (*SHARD_FOLDERS, SAMPLES)), *OPTIONAL)
     dataset = RepoContent(repo, "dataset", (*shards, *texts), claims)
-    return Publication(archive_dir, version, manifest.sha256, dataset, model, withheld)
+    return Publication(
+        archive_dir, version or manifest.version, manifest, dataset, model, withheld, access, version, notes
+    )
 
 
-def _fitting_version(version: str | None, manifest: Manifest) -> str:
-    """The version to publish under: Croissant's meaning of SemVer is kept by no lower number than the archive's own."""
-    if version is None:
-        return manifest.version
-    asked, own = (tuple(map(int, text.split("."))) for text in (version, manifest.version))
+def _require_not_lower(version: str | None, manifest: Manifest) -> None:
+    """Refuse a version lower than the archive's own, which rises with every change."""
+    asked, own = (ordered(text) for text in (version or manifest.version, manifest.version))
     if asked < own:
         last = manifest.history[-1]
         raise SettingsError(
@@ -205,11 +174,10 @@ def _fitting_version(version: str | None, manifest: Manifest) -> str:
             f"{last.change!r}, {last.added:,} images added and {last.removed:,} removed.",
             fix=f"Publish it as {manifest.version}, or leave the version out.",
         )
-    return version
 
 
 def _check_names(repo: str, version: str | None, model_repo: str | None) -> None:
-    if version is not None and not _VERSION.fullmatch(version):
+    if version is not None and not VERSION.fullmatch(version):
         raise SettingsError(
             f"The version {version!r} is not of the form X.Y.Z (three numbers without leading zeros, no 'v').",
             fix="Give for example --version 1.0.0.",
@@ -220,10 +188,6 @@ def _check_names(repo: str, version: str | None, model_repo: str | None) -> None
                 f"The repository {name!r} is not of the form owner/name (letters, digits, '_', '-', '.').",
                 fix="Give the repository as on the Hub, for example jane/chest-xrays.",
             )
-
-
-def _in_memory(path: str, content: bytes) -> Upload:
-    return Upload(path, content, len(content), sha256_bytes(content))
 
 
 def _read_card(archive_dir: Path, manifest: Manifest) -> Upload:
@@ -246,7 +210,7 @@ def _read_card(archive_dir: Path, manifest: Manifest) -> Upload:
         raise GateError(f"The card {path} has an unfilled slot: {unfilled.group()!r}.", fix=fix, path=path)
     if problems := yaml_problems(archive_dir, manifest):
         raise GateError(f"The card {path} does not fit the manifest: {'; '.join(problems)}.", fix=fix, path=path)
-    return _in_memory(README_NAME, content)
+    return in_memory(README_NAME, content)
 
 
 def _companion_names(archive_dir: Path, manifest: Manifest) -> list[str]:
@@ -283,7 +247,7 @@ def _read_validation(archive_dir: Path, manifest: Manifest) -> tuple[Upload, Map
             path=path,
         )
     require_open(found["gates"], where=str(archive_dir))
-    return _in_memory(VALIDATION_NAME, path.read_bytes()), found["gates"]
+    return in_memory(VALIDATION_NAME, path.read_bytes()), found["gates"]
 
 
 def _checked_shards(archive_dir: Path, manifest: Manifest, on_status: OnStatus) -> Iterator[Upload]:
@@ -298,7 +262,9 @@ def _checked_shards(archive_dir: Path, manifest: Manifest, on_status: OnStatus) 
                 fix="Build the archive again, or fetch it again.",
                 path=archive_dir / MANIFEST_NAME,
             )
-        yield Upload(name, archive_dir / name, record.bytes, _require_sha256(archive_dir / name, record.sha256))
+        path = archive_dir / name
+        changed_ns = path.stat().st_mtime_ns if path.is_file() else 0
+        yield Upload(name, path, record.bytes, _require_sha256(path, record.sha256), changed_ns)
         done += record.bytes
     on_status(Status(done, total, "bytes", "checked"))
 
@@ -324,7 +290,16 @@ def _plan_model(repo: str, manifest: Manifest, weights: Mapping[str, Path], card
         )
     uploads = tuple(_checked_weights(role, manifest, weights) for role in sorted(manifest.weights))
     claims = tuple(f"{role}.safetensors" for role in WEIGHT_ROLES)
-    return RepoContent(repo, "model", (*uploads, _in_memory(README_NAME, card.encode())), claims)
+    return RepoContent(repo, "model", (*uploads, in_memory(README_NAME, card.encode())), claims)
+
+
+def _missing_weights(manifest: Manifest, weights: Mapping[str, Path]) -> Iterator[str]:
+    """Why the weights that happen to be at hand cannot go along."""
+    for role in sorted(manifest.weights):
+        try:
+            _checked_weights(role, manifest, weights)
+        except InputDataError as err:
+            yield f"{err.message} {err.fix}"
 
 
 def _checked_weights(role: str, manifest: Manifest, weights: Mapping[str, Path]) -> Upload:
@@ -345,4 +320,5 @@ def _checked_weights(role: str, manifest: Manifest, weights: Mapping[str, Path])
             fix=f"Name the {role} the archive was built with.",
             path=path,
         )
-    return Upload(f"{role}.safetensors", path, path.stat().st_size, found)
+    found_at = path.stat()
+    return Upload(f"{role}.safetensors", path, found_at.st_size, found, found_at.st_mtime_ns)
