@@ -343,8 +343,8 @@ def test_died_between_commit_and_tag(hub: LoopbackHub, plan: Publication, publis
 def test_died_while_uploading_sends_no_shard_twice(
     hub: LoopbackHub, plan: Publication, publish_now: PublishNow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xrarchive.hub.publishing._BLOCK_BYTES", 1)
-    monkeypatch.setattr("xrarchive.hub.publishing._MAX_BLOCKS", 1000)
+    monkeypatch.setattr("xrarchive.hub.committing._BLOCK_BYTES", 1)
+    monkeypatch.setattr("xrarchive.hub.committing._MAX_BLOCKS", 1000)
 
     def die_at_the_third_file(_: Status) -> None:
         if hub.calls("PUT", "/lfs/") == 2:

@@ -16,28 +16,19 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from xrarchive.archive.manifest import RECEIPT_NAME
-from xrarchive.errors import PlanChangedError, RemoteError, StorageError
+from xrarchive.errors import StorageError
 from xrarchive.files import write_json
 from xrarchive.hub.addressing import WeightsLink
-from xrarchive.hub.client import MAX_TRIES, HubClient, open_hub
-from xrarchive.hub.content import RepoContent, Upload
-from xrarchive.hub.faults import ConflictError, TransientError
+from xrarchive.hub.client import HubClient, open_hub
+from xrarchive.hub.committing import commit_content, tag_commit, verify
+from xrarchive.hub.content import RepoContent
 from xrarchive.hub.plan import Publication
-from xrarchive.hub.preflight import Preflight, compare, look, require_same, tag_message
-from xrarchive.records import OnStatus, Status, ignore_status
-
-if TYPE_CHECKING:
-    from huggingface_hub import CommitOperationAdd
-
-MAX_MOVES = 3  # how often others may push in between before we stop
-# Files go up in few blocks, each of two calls and many connections; between blocks we can tell how far it is.
-_BLOCK_BYTES = 1 << 30
-_MAX_BLOCKS = 8
+from xrarchive.hub.preflight import Preflight, look, require_same, tag_message
+from xrarchive.records import OnStatus, ignore_status
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +38,8 @@ class Receipt:
     """Where a version can be found.
 
     `model` is the receipt of the model repository, if weights were published; `withheld` names the gates that kept them
-    back; `access` says who gets in, and who permitted that.
+    back; `access` says who gets in, and who permitted that. `folder` is where the version lies if it was published into
+    a folder, which has no commits.
     """
 
     endpoint: str
@@ -60,10 +52,13 @@ class Receipt:
     model: Receipt | None = None
     withheld: tuple[str, ...] = ()
     access: Mapping[str, object] | None = None
+    folder: str = ""
 
     @property
     def load_line(self) -> str:
         """The line of Python that loads exactly this version."""
+        if self.folder:
+            return f'load_dataset("{self.folder}")'
         return f'load_dataset("{self.repo}", revision="{self.tag}")'
 
     def as_dict(self) -> dict[str, object]:
@@ -79,6 +74,8 @@ class Receipt:
             "model": None if self.model is None else self.model.as_dict(),
             "withheld": list(self.withheld),
             "access": self.access,
+            "folder": self.folder,
+            "load": self.load_line,
         }
 
 
@@ -146,9 +143,17 @@ def _publish_repo(
         state = state or hub.create(content, publication.access)
         if publication.access.gated and state.gated != publication.access.gated:
             hub.gate(content, publication.access.gated)
-        commit, ready = _commit_content(hub, found, content, weights, state.head, on_status)
-        _verify(hub, ready, commit)
-        _tag(hub, ready, publication, commit)
+        commit, ready = commit_content(
+            hub,
+            content,
+            lambda head, files: found.addressed(hub, content, weights, head, files),
+            head=state.head,
+            title=f"Publish {publication.tag}",
+            description=f"By xrarchive, from the archive with manifest sha256 {publication.manifest_sha256}.",
+            on_status=on_status,
+        )
+        verify(hub, ready, commit)
+        tag_commit(hub, ready, publication.tag, commit, tag_message(publication))
     return Receipt(
         endpoint=hub.endpoint,
         repo=content.repo,
@@ -158,105 +163,3 @@ def _publish_repo(
         manifest_sha256=publication.manifest_sha256,
         already_published=tagged,
     )
-
-
-def _commit_content(
-    hub: HubClient,
-    found: Preflight,
-    content: RepoContent,
-    weights: WeightsLink | None,
-    head: str,
-    on_status: OnStatus,
-) -> tuple[str, RepoContent]:
-    """A commit on main that holds our content, and that content: the head if it does so already, else a new one.
-
-    Each round starts from the head as it is. A commit whose reply was lost is therefore found, not made twice.
-    """
-    moves = faults = 0
-    publication = found.publication
-    while True:
-        files = hub.tree(content, head)
-        ready = found.addressed(hub, content, weights, head, files)
-        difference = compare(ready, files)
-        if not difference:
-            return head, ready
-        additions = list(_upload(hub, content, difference.wanting, on_status))
-        try:
-            commit = hub.commit(
-                content,
-                additions,
-                difference.left_over,
-                parent=head,
-                title=f"Publish {publication.tag}",
-                description=f"By xrarchive, from the archive with manifest sha256 {publication.manifest_sha256}.",
-            )
-            return commit, ready
-        except ConflictError as err:
-            moves += 1
-            if moves > MAX_MOVES:
-                raise _kept_moving(hub, content, moves) from err
-        except TransientError as fault:
-            faults += 1
-            if faults >= MAX_TRIES:
-                raise
-            hub.wait(fault, faults)
-        head = hub.commit_of(content, None)
-
-
-def _upload(
-    hub: HubClient, content: RepoContent, items: Sequence[Upload], on_status: OnStatus
-) -> Iterator[CommitOperationAdd]:
-    """Send files ahead of their commit, block by block, telling how far it is."""
-    done, total = 0, sum(item.bytes for item in items)
-    for block in _blocks(items, max(_BLOCK_BYTES, total // _MAX_BLOCKS)):
-        on_status(Status(done, total, "bytes", f"uploading {len(block)} files to {content.repo}"))
-        yield from hub.upload(content, block)
-        done += sum(item.bytes for item in block)
-    on_status(Status(done, total, "bytes", f"committing to {content.repo}"))
-
-
-def _blocks(items: Sequence[Upload], size: int) -> Iterator[list[Upload]]:
-    """The files in order, in blocks that end with the first file that makes them `size` bytes or more."""
-    block: list[Upload] = []
-    for item in items:
-        block.append(item)
-        if sum(one.bytes for one in block) >= size:
-            yield block
-            block = []
-    if block:
-        yield block
-
-
-def _kept_moving(hub: HubClient, content: RepoContent, moves: int) -> RemoteError:
-    return RemoteError(
-        f"Others keep pushing to {content.repo}: main moved {moves} times, last to "
-        f"{hub.commit_of(content, None)[:12]}.",
-        fix="Wait until they are done, then run the same command again.",
-    )
-
-
-def _verify(hub: HubClient, content: RepoContent, commit: str) -> None:
-    """Compare the checksums the Hub reports at `commit` with ours, before a tag makes it a version."""
-    if difference := compare(content, hub.tree(content, commit)):
-        raise RemoteError(
-            f"{hub.endpoint} holds other bytes in {content.repo} at {commit[:12]} than were sent: {difference}. "
-            "No tag was made.",
-            fix="Run the same command again; if it fails again, look at the repository's .gitignore and its history.",
-        )
-
-
-def _tag(hub: HubClient, content: RepoContent, publication: Publication, commit: str) -> None:
-    """Tag `commit` and read the tag back: a tag that exists elsewhere is never taken for ours."""
-    tag = publication.tag
-    hub.create_tag(content, tag, commit, tag_message(publication))
-    found = hub.tagged_commit(content, tag)
-    if found is None:
-        raise RemoteError(
-            f"{hub.endpoint} accepted the tag {tag} of {content.repo} and does not show it.",
-            fix="Run the same command again.",
-        )
-    if found != commit:
-        raise PlanChangedError(
-            f"Somebody else tagged {tag} in {content.repo} meanwhile: it names {found[:12]}, ours is {commit[:12]}.",
-            fix="Publish under a higher --version.",
-        )
