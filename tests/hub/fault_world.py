@@ -27,10 +27,13 @@ from xet_store import XetStore
 
 from xrarchive.errors import XrArchiveError
 from xrarchive.files import sha256_file
-from xrarchive.hub import Publication, RepoContent, plan_publication
+from xrarchive.hub import Publication, RepoContent, plan_publication, publish
 from xrarchive.hub.fetching import open_source
 
-REPO, MODEL_REPO, TAG = "tester/xrays", "tester/xray-weights", "v1.0.0"
+REPO, MODEL_REPO = "tester/xrays", "tester/xray-weights"
+VERSION, TAG, FIRST_TAG = "2.0.0", "v2.0.0", "v1.0.0"
+# What publishing fills in, so that it differs from the archive's; SHA256SUMS speaks for it.
+ADDRESSED = frozenset({"README.md", "SHA256SUMS", "CITATION.cff", "croissant.json"})
 CANARY = "CANARY"  # part of every token of the loopback Hub
 INITIAL = "initial commit"
 Transport = Literal["lfs", "xet"]
@@ -40,28 +43,42 @@ _XET_SETTINGS = {"HF_XET_CLIENT_RETRY_BASE_DELAY": "5ms", "HF_XET_CLIENT_RETRY_M
 
 @dataclass
 class World:
-    """A release to be disturbed, and where its Hubs keep what they keep."""
+    """A release to be disturbed: version 2 of a dataset of which the Hub has version 1, and weights it does not know.
+
+    `before` is a Hub with version 1, of each transport that works on this machine.
+    """
 
     archive: TinyArchive
+    first: Publication
     plan: Publication
     folder: Path
-    transports: tuple[Transport, ...]  # that work on this machine
+    before: dict[Transport, LoopbackHub]
     hubs: Iterator[int] = field(default_factory=itertools.count)
 
 
-def make_world(folder: Path) -> World:
-    archive = make_archive(folder / "made")
-    plan = plan_publication(
-        archive.folder, REPO, "1.0.0", model_repo=MODEL_REPO, weights=archive.weights, model_card="# Weights"
+def make_world(folder: Path, *transports: Transport) -> World:
+    """Version 1 has one shard of each config where version 2 has two, of other images; of `transports`, or all."""
+    archive, old = make_archive(folder / "made"), make_archive(folder / "old", seed=1, shards=1)
+    world = World(archive, plan_publication(old.folder, REPO, "1.0.0"), plan_release(archive), folder, {})
+    for transport in transports or ("lfs", "xet"):
+        if transport == "lfs" or XetStore(folder / "probe").works():
+            with fresh_hub(world, transport) as (hub, waits):
+                publish(world.first, sleep=waits.append)
+            world.before[transport] = hub
+    return world
+
+
+def plan_release(archive: TinyArchive) -> Publication:
+    return plan_publication(
+        archive.folder, REPO, VERSION, model_repo=MODEL_REPO, weights=archive.weights, model_card="# Weights"
     )
-    return World(archive, plan, folder, ("lfs", "xet") if XetStore(folder / "probe").works() else ("lfs",))
 
 
 @contextlib.contextmanager
 def fresh_hub(
     world: World, transport: Transport, *, patience_s: float = 20.0
 ) -> Iterator[tuple[LoopbackHub, list[float]]]:
-    """An empty Hub that this process's client talks to; and what it waited, instead of waiting."""
+    """A Hub with version 1 that this process's client talks to; and what it waited, instead of waiting."""
     import huggingface_hub
     from huggingface_hub import constants
     from huggingface_hub.utils import _http
@@ -83,6 +100,8 @@ def fresh_hub(
             stack.enter_context(patch)
         hub, url = stack.enter_context(serve(folder))
         stack.enter_context(mock.patch.dict(os.environ, {"HF_ENDPOINT": url}))
+        if transport in world.before:
+            hub.copy_from(world.before[transport])
         huggingface_hub.close_session()
         try:
             yield hub, waits
@@ -127,25 +146,33 @@ def heard(said: io.StringIO) -> Iterator[None]:
         root.setLevel(before)
 
 
-def check_released(hub: LoopbackHub, plan: Publication) -> None:
-    """One commit and one tag in each repository, holding exactly what was planned."""
-    for content in plan.contents:
+def check_released(hub: LoopbackHub, world: World) -> None:
+    """One commit and one tag of the release in each repository, holding what was planned; version 1 as it was."""
+    for content in world.plan.contents:
         repository = repository_of(hub, content)
         assert repository is not None, f"{content.repo} was not made"
-        assert repository.history == [f"Publish {plan.tag}", INITIAL], repository.history
-        assert repository.tags == {plan.tag: repository.branches["main"]}, repository.tags
-        assert holds(repository, repository.branches["main"], content), "other content than the archive's"
+        wanted = {TAG: content} | ({FIRST_TAG: world.first.dataset} if content.kind == "dataset" else {})
+        assert repository.history == [*(f"Publish {tag}" for tag in wanted), INITIAL], repository.history
+        assert repository.tags.keys() == wanted.keys(), repository.tags
+        assert repository.tags[TAG] == repository.branches["main"], "main is not at the release"
+        for tag, held in wanted.items():
+            assert holds(repository, repository.tags[tag], held), f"{tag} is not what was published"
+    card = hub.dataset(REPO).head.files["README.md"].content.decode()
+    assert hub.model(MODEL_REPO).tags[TAG] in card, "the card names another commit of the weights"
 
 
-def check_never_half(hub: LoopbackHub, plan: Publication) -> None:
-    """Every commit there is, is the one before us or whole; a tag is on a whole one."""
-    for content in plan.contents:
+def check_never_half(hub: LoopbackHub, world: World) -> None:
+    """Every commit there is, is the Hub's first or a release whole; a tag is on the release it names."""
+    for content in world.plan.contents:
+        wanted = {TAG: content} | ({FIRST_TAG: world.first.dataset} if content.kind == "dataset" else {})
         repository = repository_of(hub, content)
-        for commit, found in ({} if repository is None else repository.commits).items():
-            assert repository is not None
-            whole = holds(repository, commit, content)
+        if repository is None:
+            continue
+        for commit, found in repository.commits.items():
+            whole = any(holds(repository, commit, held) for held in wanted.values())
             assert whole or found.title == INITIAL, f"a commit of {content.repo} is half a release"
-            assert whole or commit not in repository.tags.values(), f"a tag of {content.repo} is on half a release"
+        for tag, commit in repository.tags.items():
+            assert holds(repository, commit, wanted[tag]), f"{tag} of {content.repo} is not on what it names"
 
 
 def repository_of(hub: LoopbackHub, content: RepoContent) -> Repository | None:
@@ -153,12 +180,17 @@ def repository_of(hub: LoopbackHub, content: RepoContent) -> Repository | None:
 
 
 def holds(repository: Repository, commit: str, content: RepoContent) -> bool:
-    """Whether a commit holds the content, byte for byte, and nothing else but what the Hub put there."""
+    """Whether a commit holds the content and nothing else but what the Hub put there.
+
+    Every file is the archive's byte for byte, but for texts that publishing fills in: those SHA256SUMS vouches for.
+    """
     files = {path: file for path, file in repository.commits[commit].files.items() if path != ".gitattributes"}
-    ours = {item.path: item for item in content.uploads}
-    return files.keys() == ours.keys() and all(
-        hashlib.sha256(file.content).hexdigest() == ours[path].sha256 for path, file in files.items()
-    )
+    found = {path: hashlib.sha256(file.content).hexdigest() for path, file in files.items()}
+    ours = {item.path: item.sha256 for item in content.uploads}
+    if found.keys() != ours.keys() or any(found[path] != ours[path] for path in ours.keys() - ADDRESSED):
+        return False
+    sums = files["SHA256SUMS"].content.decode().splitlines() if "SHA256SUMS" in files else []
+    return all(found.get(path) == digest for digest, path in (line.split("  ", 1) for line in sums))
 
 
 def check_canary(folder: Path) -> None:

@@ -31,11 +31,15 @@ from typing import Any, Literal
 from fault_world import (
     MODEL_REPO,
     REPO,
+    TAG,
+    VERSION,
     Transport,
+    World,
     check_canary,
     check_never_half,
     check_released,
     holds,
+    make_world,
     repository_of,
 )
 from loopback import READ_ONLY_TOKEN, TOKEN, LoopbackHub, serve
@@ -162,7 +166,13 @@ class Killer:
 def release_job(archive: TinyArchive) -> Json:
     """A release with weights."""
     weights = {role: str(path) for role, path in archive.weights.items()}
-    return {"archive": str(archive.folder), "repo": REPO, "model_repo": MODEL_REPO, "weights": weights}
+    return {
+        "archive": str(archive.folder),
+        "repo": REPO,
+        "version": VERSION,
+        "model_repo": MODEL_REPO,
+        "weights": weights,
+    }
 
 
 def kill_at_every_call(folder: Path, transport: Transport, *, every: int = 1) -> Json:
@@ -171,62 +181,64 @@ def kill_at_every_call(folder: Path, transport: Transport, *, every: int = 1) ->
     Returns:
         `calls` of an undisturbed release, `kills`, and how often what was `left` after a kill.
     """
-    archive = make_archive(folder / "made")
-    job = release_job(archive)
-    plan = plan_publication(
-        archive.folder, REPO, "1.0.0", model_repo=MODEL_REPO, weights=archive.weights, model_card="# Weights"
-    )
+    world = make_world(folder, transport)
+    job = release_job(world.archive)
     left: Counter[str] = Counter()
     rng = random.Random(0)
-    with switched_hub(folder) as (switch, url), warm_publisher(folder / "publisher", url, transport) as publisher:
+    with (
+        switched_hub(world, transport) as (switch, url),
+        warm_publisher(folder / "publisher", url, transport) as publisher,
+    ):
         hub = switch.fresh()
         hub.choose_fault = killer = Killer(publisher)
         assert publisher.run(job) == 0, publisher.said.read_text()
-        check_released(hub, plan)
+        check_released(hub, world)
         for at, moment in list(itertools.product(range(1, killer.calls + 1), MOMENTS[transport]))[::every]:
             hub = switch.fresh()
             hub.choose_fault = Killer(publisher, at, moment, rng.uniform(0, LATER_AT_MOST_S))
             killed = publisher.run(job)
             assert killed == -signal.SIGKILL or (moment == "later" and killed == 0), f"ended with {killed}"
-            check_never_half(hub, plan)
-            left[state(hub, plan)] += 1
+            check_never_half(hub, world)
+            left[state(hub, world)] += 1
             hub.choose_fault = lambda _: None
             assert publisher.run(job) == 0, publisher.said.read_text()
-            check_released(hub, plan)
+            check_released(hub, world)
         check_canary(folder)
     return {"calls": killer.calls, "kills": left.total(), "left": dict(left)}
 
 
-def state(hub: LoopbackHub, plan: Publication) -> str:
+def state(hub: LoopbackHub, world: World) -> str:
     """How far each repository is, for the count."""
     found = []
-    for content in plan.contents:
+    for content in world.plan.contents:
         repository = repository_of(hub, content)
         if repository is None:
             found.append(f"no {content.kind}")
-        elif repository.tags:
+        elif TAG in repository.tags:
             found.append(f"{content.kind} tagged")
         else:
             committed = holds(repository, repository.branches["main"], content)
-            found.append(f"{content.kind} {'committed' if committed else 'empty'}")
+            found.append(f"{content.kind} {'committed' if committed else 'as before'}")
     return ", ".join(found)
 
 
 class Switch:
-    """One address behind which the Hub is a new one whenever asked for."""
+    """One address behind which the Hub is a new one, with version 1, whenever asked for."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folders = (folder / f"hub-{number}" for number in itertools.count())
-        self.hub = LoopbackHub(next(self._folders))
+    def __init__(self, world: World, transport: Transport) -> None:
+        self._before = world.before[transport]
+        self._folders = (world.folder / f"switched-{number}" for number in itertools.count())
+        self.fresh()
 
     def fresh(self) -> LoopbackHub:
         self.hub = LoopbackHub(next(self._folders))
+        self.hub.copy_from(self._before)
         return self.hub
 
 
 @contextlib.contextmanager
-def switched_hub(folder: Path) -> Iterator[tuple[Switch, str]]:
-    switch = Switch(folder)
+def switched_hub(world: World, transport: Transport) -> Iterator[tuple[Switch, str]]:
+    switch = Switch(world, transport)
     with serve_http(lambda request: switch.hub.answer(request)) as url:
         yield switch, url
 

@@ -68,6 +68,11 @@ class LoopbackHub:
             self.bytes_received += len(request.body)
         return reply
 
+    def copy_from(self, other: LoopbackHub) -> None:
+        """Hold what another Hub holds; what is written from now on is ours alone."""
+        self.repositories = {key: repository.copy() for key, repository in other.repositories.items()}
+        self.objects = dict(other.objects)
+
     def told(self) -> dict[str, Any]:
         """What was asked and what is there, for whoever runs the Hub as another process."""
         return {
@@ -265,7 +270,7 @@ class LoopbackHub:
             if asked["oid"] not in self.objects:  # the client refuses empty "actions"
                 answer["actions"] = {
                     "upload": {"href": f"{request.base}/lfs/{asked['oid']}", "header": {}},
-                    "verify": {"href": f"{request.base}/lfs-verify", "header": {}},
+                    "verify": {"href": f"{request.base}/lfs/verify", "header": {}},
                 }
             objects.append(answer)
         return Reply.of({"transfer": "basic", "objects": objects}, **{"Content-Type": "application/vnd.git-lfs+json"})
@@ -277,7 +282,7 @@ class LoopbackHub:
         self.objects[oid] = request.body
         return Reply()
 
-    @route("POST", r"/lfs-verify")
+    @route("POST", r"/lfs/verify")
     def lfs_verify(self, request: Request) -> Reply:
         asked = request.json()
         if len(self.objects.get(asked["oid"], b"")) != asked["size"]:

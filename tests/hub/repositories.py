@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from xet_store import XetFile
@@ -77,6 +77,10 @@ class Repository:
     tags: dict[str, str] = field(default_factory=dict)
     messages: dict[str, str] = field(default_factory=dict)  # of tags that have one
     settings: dict[str, Any] = field(default_factory=lambda: {"private": False, "gated": False})
+
+    def copy(self) -> Repository:
+        own = {item.name: dict(getattr(self, item.name)) for item in fields(self) if item.name not in ("kind", "name")}
+        return replace(self, **own)
 
     def add_commit(self, files: Mapping[str, StoredFile], title: str) -> str:
         parent = self.branches.get("main")

@@ -1,8 +1,8 @@
 """A process that has imported everything and publishes in forks, so that a publish to be killed starts in milliseconds.
 
 A line of JSON on stdin is a job: `arguments` of `xrarchive`, or of a release with weights `archive`, `repo`,
-`model_repo`, `weights`; then `endpoint`, and `said`, the file for all it says. Told on stdout, as JSON: `pid` once it
-runs, then its `status`.
+`version`, `model_repo`, `weights`; then `endpoint`, and `said`, the file for all it says. Told on stdout, as JSON:
+`pid` once it runs, then its `status`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def run(job: dict[str, Any]) -> None:
 
     repos = {"repo": job["repo"], "model_repo": job["model_repo"], "model_card": "# Weights"}
     weights = {role: Path(path) for role, path in job["weights"].items()}
-    publish(plan_publication(Path(job["archive"]), version="1.0.0", weights=weights, **repos))
+    publish(plan_publication(Path(job["archive"]), version=job["version"], weights=weights, **repos))
 
 
 def run_in_fork(job: dict[str, Any]) -> int:
