@@ -9,7 +9,8 @@ its own with a cache of its own, and is measured from start to end, but for the 
 `push_to_hub`. Only the first checks what it sends, verifies what the Hub then holds and tags it. Prints one line per
 run, then one JSON object.
 
-Calls are those to the Hub's API; uploads of content (PUT) and tokens of the Xet store are counted by themselves.
+Calls are those to the Hub's API; those to the LFS store (a PUT and its check, each) and tokens of the Xet store are
+counted by themselves.
 """
 
 from __future__ import annotations
@@ -140,9 +141,9 @@ def measure(tool: str, transport: str, folder: Path, work: Path) -> Json:
 
 
 def _counted(told: Json) -> Json:
-    log = [(method, path) for method, path, _ in told["log"]]
-    uploads = sum(method == "PUT" and path.startswith("/lfs/") for method, path in log)
-    tokens = sum("/xet-write-token/" in path for _, path in log)
+    log = [path for _, path, _ in told["log"]]
+    uploads = sum(path.startswith("/lfs/") for path in log)
+    tokens = sum("/xet-write-token/" in path for path in log)
     repository = told["repositories"][f"datasets/{REPO}"]
     return {
         "calls": len(log) - uploads - tokens,

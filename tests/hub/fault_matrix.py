@@ -4,7 +4,7 @@
     python tests/hub/fault_matrix.py --transport xet --endpoint commit --kind 503
 
 A cell publishes version 2 of a tiny dataset, with weights, to a loopback Hub, in this process, with a fault at the
-first or the last call of an endpoint, or at every call while the fault lasts. It then publishes once more without the fault.
+first or the last call of an endpoint, or at every call while the fault lasts. It then publishes once more without it.
 What must hold: a fault that passes is survived at once; every other ends with an exit code that README calls resumable,
 and the same command then ends in one commit and one tag per repository whose files are the archive's; at no time is a
 commit half ours, or a tag on anything but the whole; what was refused is not asked again; no token is in anything said

@@ -377,7 +377,7 @@ class Rotten(dict[str, bytes]):
     """A store in which every object rots as it is written."""
 
     def __setitem__(self, oid: str, content: bytes) -> None:
-        super().__setitem__(oid, content + b"\0")
+        super().__setitem__(oid, content[:-1] + bytes([content[-1] ^ 1]))
 
 
 # --- being a guest in the client library
