@@ -39,6 +39,7 @@ from xrarchive.validating import audit, report_path, validate
 if TYPE_CHECKING:
     from xrarchive.archive.diffing import ArchiveDiff
     from xrarchive.archive.exporting import ArchiveExport, Format
+    from xrarchive.archive.loading import Filter
     from xrarchive.browsing.page import BrowseReport
     from xrarchive.classifier.settings import ClassifierSettings, Role
     from xrarchive.classifier.training import ClassifierReport
@@ -306,17 +307,41 @@ def show(archive_dir: Path, *, contact_sheet: Path | None = None) -> dict[str, A
 
 
 def load(
-    source: Path | str, *, config: str = "default", split: str | None = None, manifest_sha256: str | None = None
+    source: Path | str,
+    *,
+    revision: str | None = None,
+    config: str = "default",
+    split: str | None = None,
+    filters: Sequence[Filter] | None = None,
+    ids: Sequence[str] | None = None,
+    streaming: bool = False,
+    manifest_sha256: str | None = None,
 ) -> Any:
-    """Load an archive, a folder or ``owner/name@revision``, with `datasets`, every byte verified.
+    """Load an archive with `datasets`, every byte verified.
 
-    See `xrarchive.archive.loading.load_archive`.
+    Args:
+        source: A folder, a folder that `publish --to` filled, or ``owner/name`` on the Hub (``owner/name@revision``).
+        revision: Tag, branch or commit, or the version in such a folder; None = `main`, or the folder itself.
+        config: See `xrarchive.archive.loading.load_archive`, as for the rest.
+        split: One of the archive's; None = all.
+        filters: Conditions on columns, labels by name.
+        ids: Only these images.
+        streaming: Rows one by one.
+        manifest_sha256: What the manifest must hash to.
     """
     from xrarchive.archive.loading import load_archive
     from xrarchive.hub.fetching import open_source
 
-    with open_source(source) as opened:
-        return load_archive(opened, config=config, split=split, manifest_sha256=manifest_sha256)
+    with open_source(source, revision=revision) as opened:
+        return load_archive(
+            opened,
+            config=config,
+            split=split,
+            filters=filters,
+            ids=ids,
+            streaming=streaming,
+            manifest_sha256=manifest_sha256,
+        )
 
 
 def browse(

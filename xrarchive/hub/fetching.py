@@ -8,31 +8,35 @@ a shard is what the manifest says, byte for byte, or an error.
 from __future__ import annotations
 
 import contextlib
-import re
+import logging
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 from xrarchive.archive.manifest import MANIFEST_NAME, Manifest, is_shard, read_manifest
 from xrarchive.archive.source import Source, open_folder
-from xrarchive.errors import AccessError, DamageError, InputDataError, RemoteError
-from xrarchive.files import sha256_file
+from xrarchive.errors import AccessError, DamageError, InputDataError, RemoteError, StorageError
+from xrarchive.files import sha256_file, write_bytes
 from xrarchive.hub.client import HubClient, open_hub
 from xrarchive.hub.content import RepoContent
 from xrarchive.hub.faults import TransientError
+from xrarchive.hub.locating import Remote, locate
 
-# The Hub's names hold no `--` or `..` and do not end with `.git`.
-_REMOTE = re.compile(
-    r"(?![^@]*(--|\.\.))(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?<!\.git))(@(?P<revision>[^\s@]+))?", re.ASCII
-)
+_log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def open_source(name: str | Path, *, sleep: Callable[[float], None] = time.sleep) -> Iterator[Source]:
+def open_source(
+    name: str | Path, *, revision: str | None = None, sleep: Callable[[float], None] = time.sleep
+) -> Iterator[Source]:
     """An archive to read from: a folder, or else a dataset repository of the Hub, at `main` unless a revision is named.
 
+    A repository that was read before is read from the client library's cache where the Hub cannot be reached.
+
     Args:
-        name: A folder that exists wins over a repository of that name.
+        name: As `locating.locate` takes it.
+        revision: As `locating.locate` takes it.
         sleep: Called with seconds between tries.
 
     Raises:
@@ -40,30 +44,66 @@ def open_source(name: str | Path, *, sleep: Callable[[float], None] = time.sleep
         AccessError: If there is no such repository, or it is not for us to read.
         RemoteError, DamageError: See their descriptions.
     """
-    if str(name) and Path(name).is_dir():
-        yield open_folder(Path(name))
+    found = locate(name, revision)
+    if isinstance(found, Path):
+        yield open_folder(found)
         return
-    found = _REMOTE.fullmatch(str(name))
-    if not found:
-        raise InputDataError(
-            f"{str(name)!r} is neither a folder nor the name of a repository.",
-            fix="Give the folder of an archive, or OWNER/NAME@REVISION on the Hub.",
-            path=name,
-        )
     with open_hub(reading=True, sleep=sleep) as hub:
-        yield _open_remote(hub, str(name), found["repo"], found["revision"] or "main")
+        yield _open_remote(hub, f"{found.repo}@{found.revision}" if revision else str(name), found)
 
 
-def _open_remote(hub: HubClient, name: str, repo: str, revision: str) -> Source:
-    content = RepoContent(repo, "dataset", uploads=(), claims=())
-    with _told_apart(name):
+def to_read(repo: str, kind: Literal["dataset", "model"]) -> RepoContent:
+    """A repository that nothing is to be sent to."""
+    return RepoContent(repo, kind, uploads=(), claims=())
+
+
+def fetch(hub: HubClient, content: RepoContent, path: str, revision: str) -> tuple[Path, str]:
+    """A local copy of a file at the top of a repository, and the commit that the revision names.
+
+    Which commit that was is kept in the client library's cache. Where the Hub cannot be reached later, the same
+    revision means the same commit; a warning is logged.
+    """
+    try:
         commit = hub.commit_of(content, revision)
-        manifest = read_manifest(hub.download(content, MANIFEST_NAME, commit).parent)
+    except RemoteError as err:
+        commit = _remembered(content, path, revision, err)
+        _log.warning("%s Taken from the cache instead: %s.", err.message, commit)
+    local = hub.download(content, path, commit)
+    _remember(local, revision, commit)
+    return local, commit
+
+
+def _remembered(content: RepoContent, path: str, revision: str, err: RemoteError) -> str:
+    """The commit a revision named when this file was fetched; `err` again if it never was, or the Hub did answer."""
+    from huggingface_hub import errors, try_to_load_from_cache
+
+    if not (isinstance(err, TransientError) or isinstance(err.__cause__, errors.OfflineModeIsEnabled)):
+        raise err
+    cached = try_to_load_from_cache(content.repo, path, revision=revision, repo_type=content.kind)
+    if not isinstance(cached, str):
+        raise err
+    return Path(cached).parent.name
+
+
+def _remember(local: Path, revision: str, commit: str) -> None:
+    """Note in the cache which commit a tag or branch names, as the client library itself does for what it resolves."""
+    storage = local.parents[2]  # …/snapshots/<commit>/<file>
+    note = storage / "refs" / revision
+    if revision != commit and storage / "refs" in note.parents and ".." not in note.parts:
+        with contextlib.suppress(OSError, StorageError):  # a cache that cannot be written is still one to read
+            write_bytes(note, commit.encode())
+
+
+def _open_remote(hub: HubClient, name: str, found: Remote) -> Source:
+    content = to_read(found.repo, "dataset")
+    with told_apart(name, MANIFEST_NAME):
+        path, commit = fetch(hub, content, MANIFEST_NAME, found.revision)
+        manifest = read_manifest(path.parent)
     if strange := sorted(path for path in manifest.files if not is_shard(path)):
         raise DamageError(f"The manifest of {name} names {strange[0]!r}, which is no shard.", fix="Publish it again.")
 
     def open_shard(path: str) -> Path:
-        with _told_apart(name, path):
+        with told_apart(name, path):
             local = hub.download(content, path, commit)
         return _verified(local, path, name, manifest)
 
@@ -81,8 +121,14 @@ def _verified(local: Path, path: str, name: str, manifest: Manifest) -> Path:
 
 
 @contextlib.contextmanager
-def _told_apart(name: str, path: str = MANIFEST_NAME) -> Iterator[None]:
-    """Say what a fault means to somebody who reads."""
+def told_apart(name: str, path: str, *, what: str = "archive") -> Iterator[None]:
+    """Say what a fault means to somebody who reads.
+
+    Args:
+        name: What they asked for.
+        path: The file that is read.
+        what: What is looked for, which `path` would show to be there.
+    """
     from huggingface_hub import errors
 
     try:
@@ -90,17 +136,23 @@ def _told_apart(name: str, path: str = MANIFEST_NAME) -> Iterator[None]:
     except AccessError as err:
         raise AccessError(
             f"There is no folder {name}, and no such repository that we may read: {err.message}",
-            fix="Check the name; for a private repository log in with `hf auth login`, or set HF_TOKEN.",
+            fix="Check the name; for a private repository log in with `hf auth login`, or set HF_TOKEN; for a gated "
+            "one also ask for access on its page.",
         ) from err
     except TransientError as err:
         raise RemoteError(err.message, fix="Run the same command again; what was downloaded is kept.") from err
     except RemoteError as err:
+        if isinstance(err.__cause__, errors.OfflineModeIsEnabled):
+            raise RemoteError(
+                f"{path} of {name} is not in the cache, and HF_HUB_OFFLINE is set.",
+                fix="Run the same command once with a network and HF_HUB_OFFLINE unset, with the same revision.",
+            ) from err
         if isinstance(err.__cause__, errors.RevisionNotFoundError):
             raise InputDataError(
                 f"The repository of {name} has no such revision.", fix="Give a tag, a branch or a commit of it."
             ) from err
-        if isinstance(err.__cause__, errors.EntryNotFoundError) and path == MANIFEST_NAME:
-            raise InputDataError(f"{name} holds no archive: no {path}.", fix="Give another revision.") from err
+        if isinstance(err.__cause__, errors.EntryNotFoundError) and not is_shard(path):
+            raise InputDataError(f"{name} holds no {what}: no {path}.", fix="Give another revision.") from err
         if isinstance(err.__cause__, errors.EntryNotFoundError):
             raise DamageError(f"{name} lacks {path}, which its manifest names.", fix="Publish it again.") from err
         raise
