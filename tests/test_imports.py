@@ -17,7 +17,7 @@ LEFT_WITHOUT_TORCH = ("gan.settings", "gan.stats", "gan.curves", "classifier.set
 # Right of the waist: knows archives, never imports torch.
 RIGHT = ("archive", "validation", "reporting", "cards", "hub")
 # May import both, inside their functions only.
-WIRING = ("pipeline", "building", "regenerating", "validating", "doctor", "cli", "__main__", "")
+WIRING = ("pipeline", "pretrained", "xrv", "building", "regenerating", "validating", "doctor", "cli", "__main__", "")
 
 
 def module_name(path):
@@ -122,8 +122,10 @@ def test_public_names():
 def test_public_functions_are_those_of_the_pipeline():
     pipeline = pytest.importorskip("xrarchive.pipeline")
     for name in xrarchive.__all__:
-        if name != "__version__":
+        if name not in {"__version__", "Generator", "Classifier"}:
             assert getattr(xrarchive, name) is getattr(pipeline, name)
+    pretrained = pytest.importorskip("xrarchive.pretrained")
+    assert (xrarchive.Generator, xrarchive.Classifier) == (pretrained.Generator, pretrained.Classifier)
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -1,7 +1,7 @@
 """Labelled archives of synthetic chest X-rays: real radiographs in, a checked, loadable, publishable archive out.
 
-The public functions in the order the data flows; each is also a command. Importing this package imports none of
-them: torch is loaded by the first function that needs it.
+The public functions in the order the data flows; each is also a command. `Generator` and `Classifier` are weights to
+use. Importing this package imports none of them: torch is loaded by the first function that needs it.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         withdraw,
         write_card,
     )
+    from xrarchive.pretrained import Classifier, Generator
 
     __version__: str
 
@@ -59,6 +60,8 @@ __all__ = [  # noqa: RUF022 - pipeline order
     "make_study",
     "score_study",
     "simulate_study",
+    "Generator",
+    "Classifier",
     "__version__",
 ]
 
@@ -68,6 +71,10 @@ if not TYPE_CHECKING:  # a type checker that sees this would let every name pass
     def __getattr__(name: str) -> object:
         if name == "__version__":
             return _version()
+        if name in ("Generator", "Classifier"):
+            from xrarchive import pretrained
+
+            return getattr(pretrained, name)
         if name in __all__:
             from xrarchive import pipeline
 
