@@ -29,7 +29,8 @@ _PAINTED = (
 )
 _CLICK = """n => new Promise(done => {
     const start = performance.now();
-    document.querySelectorAll('#findings li:not([hidden]) button')[n].click();
+    const all = document.querySelectorAll('#findings li:not([hidden]) button');
+    all[n % all.length].click();
     requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - start)));
 })"""
 _DOWN = """() => new Promise(done => {

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 import pytest
+from made_archive import make_archive
 
 from xrarchive.cli.main import main
 
@@ -41,6 +42,34 @@ def test_figures_in_readme_are_those_the_bench_wrote():
     figures = json.loads((ROOT / "xrarchive" / "bundled" / "figures.json").read_text())
     block = README.partition(bench.README_START)[2].partition(bench.README_END)[0]
     assert block.strip() == bench.readme_block(figures).strip()
+
+
+@pytest.fixture(scope="module")
+def used(tmp_path_factory):
+    """A folder in which `archive` is an archive of noise at 64 px."""
+    folder = tmp_path_factory.mktemp("used")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("made_archive.SIZE_PX", 64)
+        make_archive(folder / "archive")
+    return folder
+
+
+@pytest.mark.usefixtures("_torchvision")
+def test_every_snippet_in_use_an_archive_runs(used, monkeypatch, capsys):
+    monkeypatch.chdir(used)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", used / "cache")
+    section = README.partition("## Use an archive")[2].partition("\n## ")[0]
+    snippets = re.findall(r"```python\n(.*?)```", section, re.S)
+    assert len(snippets) == 6
+    found: dict[str, object] = {}
+    for snippet in snippets:
+        exec(compile(snippet, "README.md", "exec"), found)
+    assert len(found["strong"]) == 6
+    assert found["outputs"].shape == found["batch"]["lab"].shape
+    assert found["loss"].isfinite()
+    assert len(found["names"]) == 9
+    assert found["effusion"].shape == (16,)
+    capsys.readouterr()
 
 
 def test_exit_codes_in_readme_are_those_of_the_errors():
