@@ -28,7 +28,7 @@ from xrarchive.files import atomic_path, locked, sha256_file, write_bytes, write
 from xrarchive.findings import make_vocabulary
 from xrarchive.pixels import Fit
 from xrarchive.radiographs.decode import Reject, SourceFile, decoder_warnings, source_sha256
-from xrarchive.radiographs.layouts import Choices, Listing, Row, read_listing, require_present
+from xrarchive.radiographs.layouts import Choices, LeftOut, Listing, Row, read_listing, require_present
 from xrarchive.radiographs.layouts.rows import PRESENT, UNCERTAIN
 from xrarchive.radiographs.places import read_places
 from xrarchive.radiographs.split import SPLITS
@@ -174,7 +174,7 @@ def _write_set(out: Path, listing: Listing, settings: dict[str, Any], max_reject
     fates = store(out, rows, how, {"settings": settings, "tables": listing.tables}, on_status)
     found = {fate.index: fate.file for fate in fates}
     rejects = [(rows[index], file) for index, file in sorted(found.items()) if isinstance(file, Reject)]
-    _write_rejects(out / REJECTS_NAME, rejects)
+    _write_rejects(out / REJECTS_NAME, rejects, listing.left_out)
     _require_few(rejects, len(rows), max_rejects, out / REJECTS_NAME)
     kept = [(rows[fate.index], fate.file) for fate in fates if isinstance(fate.file, SourceFile)]
     pixels = finish(out, how.size_px)
@@ -197,11 +197,13 @@ def _write_set(out: Path, listing: Listing, settings: dict[str, Any], max_reject
     forget(out)
 
 
-def _write_rejects(path: Path, rejects: Sequence[tuple[Row, Reject]]) -> None:
+def _write_rejects(path: Path, rejects: Sequence[tuple[Row, Reject]], left_out: Sequence[LeftOut]) -> None:
+    """What could not be read, and then what was not to be taken."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(REJECTS_COLUMNS)
     writer.writerows((row.image, reject.sha256, reject.code, reject.reason) for row, reject in rejects)
+    writer.writerows((one.image, "", one.code, one.detail) for one in left_out)
     write_bytes(path, text.getvalue().encode())
 
 
