@@ -21,7 +21,7 @@ from xrarchive.radiographs.layouts.rows import ABSENT, PRESENT, Answers, Choices
 from xrarchive.radiographs.layouts.tree import Tree, is_image
 
 IMAGE_FOLDER, DICOM, PLAIN = "image-folder", "dicom", "images"
-_SPLITS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
+SPLITS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 _NORMAL = ("normal", "no finding", "no_finding", "no-finding", "healthy")
 _INDEX = "DICOMDIR"
 # Files without suffix that are opened to see whether one is DICOM, before it is decided that none is.
@@ -44,8 +44,8 @@ def read_image_folder(tree: Tree, choices: Choices) -> Reading:
     for name in _images(tree):
         finding = _finding(name, vocabulary)
         if finding:
-            split = next((_SPLITS[part.lower()] for part in PurePosixPath(name).parts if part.lower() in _SPLITS), "")
-            answers = _answers(finding, vocabulary)
+            split = next((SPLITS[part.lower()] for part in PurePosixPath(name).parts if part.lower() in SPLITS), "")
+            answers = class_answers(finding, vocabulary)
             films.append(Film(name, tree.everything[name], "", split, answers, source=""))
     left = sum(not _finding(name, vocabulary) for name in _images(tree))
     notes = ["Patients are unknown, each film is its own: films of one patient may stand in two splits."]
@@ -133,18 +133,24 @@ def _images(tree: Tree) -> list[str]:
 
 
 def _finding(name: str, vocabulary: tuple[str, ...]) -> str | None:
-    """The finding whose name the innermost such folder bears, whatever its case and with '_' or '-' for a blank."""
-    known = {_plain(finding): finding for finding in vocabulary}
-    known |= {_plain(word): NO_FINDING for word in _NORMAL}
+    """The finding whose name the innermost such folder bears."""
     folders = reversed(PurePosixPath(name).parts[:-1])
-    return next((known[_plain(part)] for part in folders if _plain(part) in known), None)
+    return next((found for part in folders if (found := class_of(part, vocabulary))), None)
+
+
+def class_of(word: str, vocabulary: tuple[str, ...]) -> str | None:
+    """The finding that the name of a folder or class stands for, whatever its case and with '_' or '-' for a blank."""
+    known = {_plain(finding): finding for finding in vocabulary}
+    known |= {_plain(normal): NO_FINDING for normal in _NORMAL}
+    return known.get(_plain(word))
 
 
 def _plain(name: str) -> str:
     return name.lower().replace("_", " ").replace("-", " ")
 
 
-def _answers(finding: str, vocabulary: tuple[str, ...]) -> Answers:
+def class_answers(finding: str, vocabulary: tuple[str, ...]) -> Answers:
+    """What one name of a set of classes says: of other findings nothing, unless it is `No Finding`."""
     if finding == NO_FINDING:
         return tuple(
             (name, PRESENT if name == NO_FINDING else ABSENT) for name in dict.fromkeys((NO_FINDING, *vocabulary))

@@ -37,8 +37,8 @@ _OPTIONAL = ("patient_id", "split", "view", "age", "sex", "source")
 
 # Names in use for each column, the first that is there is taken.
 _IMAGE = ("image", "file_name", "filename", "path", "image_path", "filepath", "file", "Image Index", "Path")
-_LABELS = ("labels", "findings", "label", "Finding Labels")
-_OTHERS = {
+LABELS = ("labels", "findings", "label", "Finding Labels")
+FACTS = {
     "patient_id": ("patient_id", "patient", "PatientID", "Patient ID", "subject_id"),
     "study": ("study_id", "study", "StudyID"),
     "split": ("split",),
@@ -91,9 +91,9 @@ def read_own_table(tree: Tree, choices: Choices) -> Reading:
 
 def _roles(table: LabelTable, choices: Choices) -> dict[str, str]:
     """Which column plays which part; without a column of labels the findings have columns of their own."""
-    roles = {role: column for role, names in _OTHERS.items() if (column := _first(names, table))}
+    roles = {role: column for role, names in FACTS.items() if (column := _first(names, table))}
     image = choices.image_column or _first(_IMAGE, table)
-    labels = choices.label_column or _first(_LABELS, table)
+    labels = choices.label_column or _first(LABELS, table)
     for column in (image, labels):
         if column and column not in table.columns:
             raise InputDataError(

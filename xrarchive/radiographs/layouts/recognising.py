@@ -14,7 +14,20 @@ from pathlib import Path
 from xrarchive.errors import InputDataError, SettingsError
 from xrarchive.findings import nearest
 from xrarchive.radiographs.csv_table import reading
-from xrarchive.radiographs.layouts import chexpert, folders, medmnist, mimic, nih, openi, own, padchest, rsna, vindr
+from xrarchive.radiographs.layouts import (
+    chexpert,
+    folders,
+    hub,
+    medmnist,
+    mimic,
+    nih,
+    openi,
+    own,
+    padchest,
+    parquet,
+    rsna,
+    vindr,
+)
 from xrarchive.radiographs.layouts import names as names_of
 from xrarchive.radiographs.layouts.assembling import assemble, choose_vocabulary
 from xrarchive.radiographs.layouts.headers import complete
@@ -38,6 +51,7 @@ class Layout:
         recognise: What in a tree speaks for it, None if nothing does.
         read: All its films.
         private: Whether ids in it may be a hospital's own.
+        tabled: Whether a table at the top speaks for it.
     """
 
     name: str
@@ -46,6 +60,7 @@ class Layout:
     recognise: Callable[[Tree], str | None]
     read: Callable[[Tree, Choices], Reading]
     private: bool = False
+    tabled: bool = True
 
 
 # In the order in which they are tried.
@@ -74,6 +89,7 @@ LAYOUTS = (
         medmnist.recognise_pneumonia,
         medmnist.read_pneumonia,
     ),
+    Layout(parquet.NAME, "Parquet files", names_of.OWN, parquet.recognise, parquet.read, tabled=False),
     Layout(own.NAME, "a table beside images", names_of.OWN, own.recognise_table, own.read_own_table),
     Layout(
         folders.IMAGE_FOLDER,
@@ -81,6 +97,7 @@ LAYOUTS = (
         names_of.OWN,
         folders.recognise_image_folder,
         folders.read_image_folder,
+        tabled=False,
     ),
     Layout(
         folders.DICOM,
@@ -90,15 +107,23 @@ LAYOUTS = (
         folders.read_dicom,
         private=True,
     ),
-    Layout(folders.PLAIN, "images without a table", names_of.OWN, folders.recognise_images, folders.read_images),
+    Layout(
+        folders.PLAIN,
+        "images without a table",
+        names_of.OWN,
+        folders.recognise_images,
+        folders.read_images,
+        tabled=False,
+    ),
 )
+_HUB = Layout(hub.NAME, "a dataset of a Hub", names_of.OWN, parquet.recognise, parquet.read)
 
 
 def read_listing(source: Path, findings: Sequence[str] | None = None, choices: Choices | None = None) -> Listing:
     """Recognise the layout of `source` and read its tables.
 
     Args:
-        source: A folder or an archive.
+        source: A folder or an archive, or ``hf:owner/name@revision``.
         findings: Names for the vocabulary, ("all",) for all that the layout names; None for what is usual for it.
         choices: What may be chosen about the reading.
 
@@ -109,16 +134,9 @@ def read_listing(source: Path, findings: Sequence[str] | None = None, choices: C
     """
     choices = choices or Choices()
     with reading(source):
-        if not source.exists():
-            raise InputDataError(
-                f"No folder of radiographs at {source}: found nothing.",
-                fix=f"Give the folder that holds {own.LABELS_NAME}, or a public set as downloaded.",
-                path=source,
-            )
-        tree = Tree(source)
-        layout, why = _named(tree, choices.layout) if choices.layout else _recognise(tree)
+        layout, why, read = _find(source, choices)
         vocabulary = choose_vocabulary(findings, layout.names)
-        given = layout.read(tree, dataclasses.replace(choices, findings=vocabulary))
+        given = read(dataclasses.replace(choices, findings=vocabulary))
         given = dataclasses.replace(given, films=complete(given.films))
     own_names = layout.names is names_of.OWN
     known = Names({name: name for name in vocabulary}) if own_names else layout.names
@@ -126,10 +144,27 @@ def read_listing(source: Path, findings: Sequence[str] | None = None, choices: C
     return dataclasses.replace(listing, why=why, private=layout.private)
 
 
+def _find(source: Path, choices: Choices) -> tuple[Layout, str, Callable[[Choices], Reading]]:
+    """The layout of a source, what speaks for it, and the way to read it."""
+    if hub.is_remote(source):
+        return _HUB, "its name", lambda known: hub.read(source, known)
+    if not source.exists():
+        raise InputDataError(
+            f"No folder of radiographs at {source}: found nothing.",
+            fix=f"Give the folder that holds {own.LABELS_NAME}, or a public set as downloaded.",
+            path=source,
+        )
+    tree = Tree(source)
+    layout, why = _named(tree, choices.layout) if choices.layout else _recognise(tree)
+    return layout, why, lambda known: layout.read(tree, known)
+
+
 def _recognise(tree: Tree) -> tuple[Layout, str]:
     """The first layout that something speaks for, and what does."""
     for layout in LAYOUTS:
         if why := layout.recognise(tree):
+            if layout.name == folders.PLAIN and (near := _nearby(tree)):
+                raise _wrong_level(tree, *near)
             return layout, why
     raise _unknown(tree)
 
@@ -158,19 +193,31 @@ def _named(tree: Tree, name: str) -> tuple[Layout, str]:
 
 def _unknown(tree: Tree) -> InputDataError:
     """Nothing is recognised here: perhaps one level up or down."""
-    for other in (*_above(tree.root), *_below(tree.root)):
-        if found := next((layout for layout in LAYOUTS[:-1] if layout.recognise(Tree(other, depth=1))), None):
-            return InputDataError(
-                f"{tree.root} is no known layout of radiographs; {other} is: {found.title}.",
-                fix=f"Give that folder: xrarchive ingest {other}",
-                path=tree.root,
-            )
+    if near := _nearby(tree):
+        return _wrong_level(tree, *near)
     return InputDataError(
         f"{tree.root} is no known layout of radiographs: {_told_content(tree)}.",
         fix="Write labels.csv with the columns image,labels beside the images, or give a public set as downloaded "
         f"({', '.join(layout.title for layout in LAYOUTS[1:10])}).",
         path=tree.root,
     )
+
+
+def _wrong_level(tree: Tree, folder: Path, layout: Layout) -> InputDataError:
+    return InputDataError(
+        f"{tree.root} has no table of its own; {folder} is {layout.title}.",
+        fix=f"Give that folder: xrarchive ingest {folder} (or say --layout images, for images without labels).",
+        path=tree.root,
+    )
+
+
+def _nearby(tree: Tree) -> tuple[Path, Layout] | None:
+    """A folder above or below with a table that is recognised."""
+    for folder in (*_above(tree.root), *_below(tree.root)):
+        for layout in LAYOUTS:
+            if layout.tabled and layout.recognise(Tree(folder, depth=1)):
+                return folder, layout
+    return None
 
 
 def _above(root: Path) -> list[Path]:

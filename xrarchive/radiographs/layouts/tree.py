@@ -19,6 +19,7 @@ from xrarchive.radiographs.places import NPZ, TAR, ZIP, Place, container_kind, l
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
 _TABLE_SUFFIXES = (".csv", ".csv.gz", ".csv.zip")
+_HEAD_BYTES = 1 << 17
 _ARCHIVES = (ZIP, TAR)
 
 
@@ -68,7 +69,7 @@ class Tree:
         """Columns of every table at the top or in `annotations`, by name."""
         names = [name for name in self.files if name.lower().endswith(_TABLE_SUFFIXES)]
         near = [name for name in names if str(PurePosixPath(name).parent) in (".", "annotations")]
-        return {name: read_columns(self.root / name, self.read(name)) for name in near}
+        return {name: read_columns(self.root / name, self._head(name)) for name in near}
 
     @cached_property
     def arrays(self) -> dict[str, Path]:
@@ -104,6 +105,14 @@ class Tree:
                 )
             found[names[index]] = content
         return found
+
+    def _head(self, name: str) -> bytes:
+        """As much of a table as holds its first line; of a zip all, since its index comes last."""
+        place = self.files[name]
+        if place.member or name.lower().endswith(".zip"):
+            return self.read(name)
+        with place.path.open("rb") as stream:
+            return stream.read(_HEAD_BYTES)
 
     def table(self, name: str, required: Iterable[str], optional: Iterable[str] = ()) -> LabelTable:
         """A table of a public set: only the columns that are asked for, records of odd length allowed."""
