@@ -84,7 +84,8 @@ def fit_square(image: Image.Image, size_px: int, fit: Fit) -> Pixels:
     grey = image if image.mode == "L" else image.convert("L")
     side = min(grey.size) if fit == "crop" else max(grey.size)
     left, top = (grey.width - side) // 2, (grey.height - side) // 2
-    square = grey.crop((left, top, left + side, top + side))
+    whole = grey.size == (side, side)
+    square = grey if whole else grey.crop((left, top, left + side, top + side))
     if side == size_px:
         return np.asarray(square)
     resample = Image.Resampling.BOX if side > size_px else Image.Resampling.BICUBIC

@@ -143,7 +143,9 @@ def _open_grey(data: bytes, keep_burned_in: bool) -> Image.Image:
         bits = tags.get(_BITS_PER_SAMPLE, (_DEEP_BITS,))[0]
         # Pillow inverts white-is-zero TIFFs of 1 to 8 bits and hands over deeper ones as stored.
         negative = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO and image.mode.startswith("I;16")
-        grey = to_grey(ImageOps.exif_transpose(image), deep_max=(1 << bits) - 1)
+        ImageOps.exif_transpose(image, in_place=True)
+        image.load()  # before the file it is read from is closed
+        grey = to_grey(image, deep_max=(1 << bits) - 1)
     return ImageOps.invert(grey) if negative else grey
 
 
