@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from xrarchive.gan.exporting import ExportReport
     from xrarchive.gan.settings import GeneratorSettings
     from xrarchive.gan.training import TrainingReport
-    from xrarchive.hub import Publication, Receipt
+    from xrarchive.hub import Publication, Receipt, RetractionReceipt
     from xrarchive.regenerating import Regenerated
     from xrarchive.study.coverage import SimulationReport
     from xrarchive.study.making import StudyPlan, StudyReport
@@ -79,6 +79,7 @@ __all__ = [
     "publish",
     "remove_leftovers",
     "report_path",
+    "retract",
     "score_study",
     "show",
     "show_weights",
@@ -243,6 +244,7 @@ def publish(
     private: bool = False,
     gated: Literal["auto", "manual"] | None = None,
     permission: str = "",
+    to: Path | None = None,
     dry_run: bool = False,
     confirm: Callable[[Publication], bool] = lambda _plan: True,
     on_status: OnStatus = ignore_status,
@@ -263,6 +265,7 @@ def publish(
         private: Whether new repositories are private.
         gated: Whether whoever asks is let in at once ("auto") or by hand ("manual"); None = everybody.
         permission: Who permitted what the terms of the films alone do not, and where that is written.
+        to: A folder or mounted share to publish into, instead of a Hub.
         dry_run: Check everything, send nothing. The Hub is asked what is there if there is a token for it.
         confirm: Asked with the plan before anything is sent.
         on_status: Told about hashing and uploads.
@@ -285,12 +288,33 @@ def publish(
         weights=paths,
         model_card=model_card(paths, dataset=repo) if paths else None,
         weights_needed=model_repo is not None,
-        access=hub.Access(private, gated, permission),
+        access=hub.Access(private, gated, permission, inside=to is not None),
         on_status=on_status,
     )
+    if to is not None:
+        if dry_run:
+            return hub.look_at_folder(publication, to)
+        return hub.publish_to_folder(publication, to, confirm=confirm, on_status=on_status)
     if dry_run:
         return hub.preflight_if_known(publication)
     return hub.publish(publication, confirm=confirm, on_status=on_status)
+
+
+def retract(repo: str, version: str, *, reason: str, date: str, to: Path | None = None) -> RetractionReceipt:
+    """Mark a published version of a dataset as taken back; see `xrarchive.hub.retracting`.
+
+    Args:
+        repo: ``owner/name``.
+        version: ``vX.Y.Z``.
+        reason: Shown wherever the version is looked for.
+        date: ``YYYY-MM-DD``.
+        to: The folder it was published into; None = the Hub.
+    """
+    from xrarchive import hub
+
+    if to is not None:
+        return hub.retract_in_folder(to, repo, version, reason=reason, date=date)
+    return hub.retract(repo, version, reason=reason, date=date)
 
 
 def show(archive_dir: Path, *, contact_sheet: Path | None = None) -> dict[str, Any]:

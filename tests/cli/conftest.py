@@ -77,7 +77,8 @@ class Plan:
 class Receipt:
     def as_dict(self) -> dict[str, Any]:
         published = {"repo": "me/chests", "tag": "v1.0.0", "commit": "0" * 40}
-        return {**published, "already_published": False, "model": None, "withheld": []}
+        load = 'load_dataset("me/chests", revision="v1.0.0")'
+        return {**published, "already_published": False, "model": None, "withheld": [], "folder": "", "load": load}
 
 
 STATUS = {

@@ -23,6 +23,7 @@ README_NAME = "README.md"
 VALIDATION_NAME = "validation.json"
 REPORT_NAME = "report.html"
 RECEIPT_NAME = "publish-receipt.json"
+RETRACTIONS_NAME = "retractions.json"  # in a published repository: versions taken back
 CHANGELOG_NAME = "CHANGELOG.md"
 SUMS_NAME = "SHA256SUMS"
 # What `card` writes beside README.md.

@@ -7,23 +7,20 @@ Only reads. What is refused here was not begun.
 from __future__ import annotations
 
 import functools
-import json
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
-from xrarchive.archive.manifest import CHANGELOG_NAME, MANIFEST_NAME, Manifest, read_manifest
+from xrarchive.archive.manifest import CHANGELOG_NAME, MANIFEST_NAME, RETRACTIONS_NAME, Manifest, read_manifest
 from xrarchive.archive.source import Source, open_folder
 from xrarchive.errors import AccessError, DamageError, GateError, InputDataError, PlanChangedError, RemoteError
-from xrarchive.files import read_json
 from xrarchive.hub.access import Access, gate_prompt
-from xrarchive.hub.addressing import Retraction, WeightsLink, address
+from xrarchive.hub.addressing import Retraction, WeightsLink, address, load_retractions
 from xrarchive.hub.client import MAX_TRIES, Account, HubClient, RemoteFile, RemoteState, has_token, open_hub
 from xrarchive.hub.content import Kind, RepoContent, Upload
 from xrarchive.hub.plan import Publication
 from xrarchive.hub.versions import Standing, change_between, describe_difference, fitting_version, list_versions
 
-RETRACTIONS_NAME = "retractions.json"
 _MAX_MESSAGE_CHARS = 4000
 
 
@@ -105,7 +102,7 @@ def look(hub: HubClient, publication: Publication) -> Preflight:
     """Ask what must be known before the first byte is sent."""
     account = hub.account()
     for content in publication.contents:
-        _require_right(account, content, hub.endpoint)
+        require_right(account, content, hub.endpoint)
     states = {content.kind: hub.look(content) for content in publication.contents}
     for content in publication.contents:
         _require_closed(content, states[content.kind], publication.access)
@@ -164,7 +161,12 @@ def tag_message(publication: Publication) -> str:
     return f"{said[:_MAX_MESSAGE_CHARS]}\n\nManifest sha256 {plan.manifest_sha256}.{permission}"
 
 
-def _require_right(account: Account, content: RepoContent, endpoint: str) -> None:
+def require_right(account: Account, content: RepoContent, endpoint: str) -> None:
+    """Refuse a token that may not write to a repository, as far as the Hub tells.
+
+    Raises:
+        AccessError: If it may only read, or not under that owner.
+    """
     owner = content.repo.partition("/")[0]
     if account.reads_only:
         raise AccessError(
@@ -253,14 +255,7 @@ def _differing_images(hub: HubClient, content: RepoContent, commit: str, publica
 def read_retractions(hub: HubClient, content: RepoContent, commit: str) -> Mapping[str, Retraction]:
     """Versions taken back, by tag, from a repository that has the list."""
     path = hub.download(content, RETRACTIONS_NAME, commit)
-    found = read_json(path, what="list of retracted versions", fix=f"Restore {RETRACTIONS_NAME} in {content.repo}.")
-    return {tag: Retraction(**item) for tag, item in found.items()}
-
-
-def dump_retractions(retracted: Mapping[str, Retraction]) -> bytes:
-    """The bytes of retractions.json."""
-    values = {tag: {"reason": item.reason, "date": item.date} for tag, item in retracted.items()}
-    return (json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    return load_retractions(path)
 
 
 def _notes(found: Preflight, standing: Standing, account: Account) -> tuple[str, ...]:
