@@ -4,7 +4,7 @@ import math
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from xrarchive.reporting.numbers import number, short, span, without_controls
@@ -48,6 +48,8 @@ def test_characters_that_are_none_are_marked():
     assert without_controls("a\x00b\u202ec\ud800d\tü\n") == "a\ufffdb\ufffdc\ufffdd\tü\n"
 
 
+@example([5e-324], [])
+@example([0.0], [5e-324])
 @given(st.lists(finite, max_size=5), st.lists(finite, max_size=5))
 def test_an_axis_holds_every_value_and_round_ticks(values, spans):
     axis = make_axis(values, spans=spans)

@@ -30,6 +30,8 @@ _INSET = 3.0
 _REACH = 2.0
 # An axis that begins nearer to 0 than this share of its length begins at 0.
 _NEAR_NOUGHT = 0.25
+# Numbers nearer to 0 count as 0: shares of them would be rounded to it.
+_NOUGHT = 1e-300
 _STEPS = 10
 _CELL_PX, _LETTER_PX = 30, 6.8
 _HISTOGRAM_PX, _CURVE_PX = 170, 90
@@ -88,10 +90,10 @@ def make_axis(values: Iterable[float], *, spans: Iterable[float] = (), count: in
         spans: Ends of intervals.
         count: Ticks wanted.
     """
-    inside = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
+    inside = _finite(values) or [0.0, 1.0]
     low, high = min(inside), max(inside)
     reach = _REACH * (high - low or abs(high) or 1.0)
-    wide = [value for value in spans if math.isfinite(value)]
+    wide = _finite(spans)
     low, high = (max(low - reach, min([low, *wide])), min(high + reach, max([high, *wide])))
     if low == high:
         low, high = low - reach / 2, high + reach / 2
@@ -307,6 +309,10 @@ def _ticks(axis: Axis, *, inset: bool = True) -> Markup:
         anchor = "start" if place < 2 else "end" if place > 98 else "middle"
         texts.append(Markup('<text x="{}%" y="15" text-anchor="{}">{}</text>').format(place, anchor, short(tick)))
     return Markup('<svg class="axis" height="{}" aria-hidden="true">{}</svg>').format(_AXIS_PX, Markup("").join(texts))
+
+
+def _finite(values: Iterable[float]) -> list[float]:
+    return [value if abs(value) > _NOUGHT else 0.0 for value in values if math.isfinite(value)]
 
 
 def _ticks_between(low: float, high: float, count: int = 5) -> tuple[float, ...]:
