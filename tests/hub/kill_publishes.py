@@ -185,17 +185,16 @@ def kill_at_every_call(folder: Path, transport: Transport, *, every: int = 1) ->
     job = release_job(world.archive)
     left: Counter[str] = Counter()
     rng = random.Random(0)
-    with (
-        switched_hub(world, transport) as (switch, url),
-        warm_publisher(folder / "publisher", url, transport) as publisher,
-    ):
+    home = folder / "publisher"
+    with switched_hub(world, transport) as (switch, url), warm_publisher(home, url, transport) as publisher:
         hub = switch.fresh()
         hub.choose_fault = killer = Killer(publisher)
-        assert publisher.run(job) == 0, publisher.said.read_text()
+        assert publisher.run({**job, "cache": str(home / "cache")}) == 0, publisher.said.read_text()
         check_released(hub, world)
         for at, moment in list(itertools.product(range(1, killer.calls + 1), MOMENTS[transport]))[::every]:
             hub = switch.fresh()
             hub.choose_fault = Killer(publisher, at, moment, rng.uniform(0, LATER_AT_MOST_S))
+            job["cache"] = str(home / f"cache-{at}-{moment}")  # with nothing in it the calls are those counted
             killed = publisher.run(job)
             assert killed == -signal.SIGKILL or (moment == "later" and killed == 0), f"ended with {killed}"
             check_never_half(hub, world)

@@ -1,8 +1,8 @@
 """A process that has imported everything and publishes in forks, so that a publish to be killed starts in milliseconds.
 
 A line of JSON on stdin is a job: `arguments` of `xrarchive`, or of a release with weights `archive`, `repo`,
-`version`, `model_repo`, `weights`; then `endpoint`, and `said`, the file for all it says. Told on stdout, as JSON:
-`pid` once it runs, then its `status`.
+`version`, `model_repo`, `weights`; then `endpoint`, `said`, the file for all it says, and maybe `cache`, a folder for
+downloads. Told on stdout, as JSON: `pid` once it runs, then its `status`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import sys
 import traceback
 from pathlib import Path
 from typing import Any
+
+from huggingface_hub import constants
 
 WARM = ("datasets", "huggingface_hub.hf_api", "huggingface_hub.lfs", "xrarchive.cli.main", "xrarchive.cli.publish")
 WARM += ("xrarchive.pipeline", "xrarchive.hub", "xrarchive.archive.readme")
@@ -43,6 +45,7 @@ def run_in_fork(job: dict[str, Any]) -> int:
         os.dup2(said, 1)
         os.dup2(said, 2)
         os.environ["HF_ENDPOINT"] = job["endpoint"]
+        constants.HF_HUB_CACHE = job.get("cache", constants.HF_HUB_CACHE)
         run(job)
         code = 0
     except SystemExit as err:
