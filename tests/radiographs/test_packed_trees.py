@@ -75,6 +75,8 @@ def test_a_whole_source_in_one_archive_gives_the_same_labels(tmp_path: Path, kin
         (row.image, row.labels, row.split) for row in plain.rows
     ]
     assert len(make(archive)) == 6
+    (write_zip if kind == "zip" else write_tar)(archive, [(f"films-1.0/{name}", data) for name, data in members])
+    assert [row.image for row in read_listing(archive).rows] == [row.image for row in plain.rows]
 
 
 def test_laterals_are_listed_among_the_rejects(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from pathlib import Path
 
@@ -166,3 +167,40 @@ def test_other_tables(tmp_path: Path, name: str) -> None:
     assert found.table["Mass"].to_pylist() == [0, 0, 0, 0]
     assert found.table["No Finding"].to_pylist() == [0, None, None, None]
     assert found.patients.tolist() == ["p0", "p0", "p1", "p1"]
+
+
+def test_tables_beside_the_right_one(tmp_path: Path) -> None:
+    """CheXpert ships other labelers' tables, SIIM's copies samples."""
+    rows = trees.write_chexpert(tmp_path / "chexpert", batches=False)
+    write_csv(tmp_path / "chexpert" / "train_cheXbert.csv", rows)
+    plain = [{name: cell for name, cell in row.items() if name not in ("Frontal/Lateral", "AP/PA")} for row in rows[:3]]
+    renamed = [{**row, "Path": row["Path"].replace("/train/patient", "/test/patient9")} for row in plain]
+    write_csv(tmp_path / "chexpert" / "test_labels.csv", renamed)
+    listing = read_listing(tmp_path / "chexpert")
+    assert listing.why == "test_labels.csv, train.csv"
+    assert [row.split for row in listing.rows][:3] == ["test"] * 3
+    assert len(listing.rows) == 3 + 20
+    siim = trees.write_siim(tmp_path / "siim")
+    write_csv(tmp_path / "siim" / "train-rle-sample.csv", siim[:2])
+    write_csv(tmp_path / "siim" / "sample_submission.csv", siim[:3])
+    assert read_listing(tmp_path / "siim").why == "train-rle.csv"
+
+
+def test_folders_called_as_findings_of_ones_own(tmp_path: Path) -> None:
+    for index, name in enumerate(["fracture", "Healthy", "other"]):
+        put(tmp_path / "x" / name / f"{index}.png", png(index))
+    assert read_listing(tmp_path / "x").layout == "image-folder"
+    put(tmp_path / "y" / "fracture" / "0.png", png(0))
+    listing = read_listing(tmp_path / "y", ("Fracture",), Choices(layout="image-folder"))
+    assert [row.labels for row in listing.rows] == [(0, 1)]
+    assert "--layout image-folder" in read_listing(tmp_path / "y").notes[0]
+
+
+def test_odd_names_and_links_in_circles(tmp_path: Path) -> None:
+    source = tmp_path / "films"
+    for index, name in enumerate([b"\xff.png", b"a\nb.png", "\u202egnp.png".encode(), b"-rf.png", b"%00.png"]):
+        put(source / os.fsdecode(name), png(index))
+    (source / "again").symlink_to(source)
+    found = make(source)
+    assert found.table["image"].to_pylist()[-1] == "\\udcff.png"
+    assert len(found) == 5

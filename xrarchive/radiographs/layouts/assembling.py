@@ -68,6 +68,7 @@ def assemble(reading: Reading, names: Names, vocabulary: tuple[str, ...], choice
     if not rows:
         raise _nothing_left(reading, left_out, choices)
     labeller.require_named(layout)
+    _require_distinct(rows)
     require_whole_patients((row.patient, row.split, row.image) for row in rows)
     return Listing(
         layout=layout,
@@ -167,6 +168,16 @@ class _Labeller:
                     f"{layout} names no finding {name!r}. It names: {', '.join(sorted(known))}.",
                     fix=f"Is {near!r} meant?" if near else "Leave it out of --findings.",
                 )
+
+
+def _require_distinct(rows: Sequence[Row]) -> None:
+    """Refuse an image that two tables of a set list."""
+    twice = [name for name, count in Counter(row.image for row in rows).items() if count > 1]
+    if twice:
+        raise InputDataError(
+            f"{len(twice):,} images are listed by more than one table, the first is {twice[0]!r}.",
+            fix="Keep one table for each image; two editions of a set cannot lie in one folder.",
+        )
 
 
 def _row(film: Film, view: str, labels: tuple[Label, ...]) -> Row:

@@ -31,9 +31,12 @@ _CELLS = {"1.0": PRESENT, "1": PRESENT, "0.0": ABSENT, "0": ABSENT, "-1.0": UNCE
 
 
 def recognise(tree: Tree) -> str | None:
-    """The names of CheXpert's tables, with ", " between."""
-    found = [name for name, columns in tree.tables.items() if {"Path", "Frontal/Lateral"} <= set(columns)]
-    return ", ".join(found) or None
+    """The names of CheXpert's tables, with ", " between; of several for one split the plain one."""
+    chosen: dict[str, str] = {}
+    for name, columns in sorted(tree.tables.items(), key=lambda item: len(item[0])):
+        if set(columns) >= {"Path", "Pleural Effusion", "Enlarged Cardiomediastinum"}:
+            chosen.setdefault(_stem(name), name)
+    return ", ".join(sorted(chosen.values())) or None
 
 
 def read(tree: Tree, _: Choices) -> Reading:
@@ -44,7 +47,7 @@ def read(tree: Tree, _: Choices) -> Reading:
     ignored: dict[str, None] = {}
     for name in str(recognise(tree)).split(", "):
         table = tree.table(name, (*_REQUIRED, *_named(tree.tables[name])), _OPTIONAL)
-        part = [_film(cells, table.where(line), _split(name), find) for line, cells in table.records]
+        part = [_film(cells, table.where(line), _SPLITS.get(_stem(name), ""), find) for line, cells in table.records]
         require_distinct([film.image for film in part], table)
         films += part
         tables[name] = table.sha256
@@ -56,9 +59,9 @@ def _named(columns: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in columns if name in FINDINGS)
 
 
-def _split(table: str) -> str:
-    stem = PurePosixPath(table).name.split(".")[0].lower()
-    return next((split for word, split in _SPLITS.items() if stem.startswith(word)), "")
+def _stem(table: str) -> str:
+    name = PurePosixPath(table).name.lower()
+    return next((word for word in _SPLITS if name.startswith(word)), name)
 
 
 def _film(cells: dict[str, str], where: str, split: str, find: Finder) -> Film:
@@ -70,7 +73,7 @@ def _film(cells: dict[str, str], where: str, split: str, find: Finder) -> Film:
             fix="Take the table as Stanford published it.",
         )
     image, place, found = find(path)
-    lateral = cells.get("Frontal/Lateral", "") == "Lateral"
+    lateral = "lateral" in (cells.get("Frontal/Lateral", "").lower(), path.rpartition("_")[2].partition(".")[0])
     return Film(
         image=image,
         place=place,

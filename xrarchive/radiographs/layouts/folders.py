@@ -124,7 +124,10 @@ def recognise_images(tree: Tree) -> str | None:
 def read_images(tree: Tree, _: Choices) -> Reading:
     """Every image, unlabelled."""
     films = tuple(Film(name, place) for name, place in tree.everything.items() if is_image(name))
-    notes = ("Without a table all are unlabelled: a generator can learn from them, a classifier cannot.",)
+    notes = (
+        "Without a table all are unlabelled: a generator can learn from them, a classifier cannot. Folders that are "
+        "called as findings of yours count with --layout image-folder --findings A,B.",
+    )
     return Reading(films, {}, notes=notes)
 
 

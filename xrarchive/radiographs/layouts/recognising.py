@@ -182,6 +182,8 @@ def _named(tree: Tree, name: str) -> tuple[Layout, str]:
         hint = f" Is {near!r} meant?" if near else ""
         raise SettingsError(f"Unknown layout {name!r}.{hint}", fix=f"Give --layout one of: {', '.join(by_name)}.")
     why = by_name[name].recognise(tree)
+    if why is None and not by_name[name].tabled:
+        why = "nothing else"
     if why is None:
         raise InputDataError(
             f"{tree.root} holds nothing of {by_name[name].title}; {_told_content(tree)}.",

@@ -26,8 +26,9 @@ def recognise(tree: Tree) -> str | None:
 
 
 def recognise_siim(tree: Tree) -> str | None:
-    """The name of SIIM's table of masks."""
-    return next((name for name, columns in tree.tables.items() if {"ImageId", "EncodedPixels"} <= set(columns)), None)
+    """The name of SIIM's table of masks, not of the samples beside it."""
+    found = [name for name, columns in tree.tables.items() if {"ImageId", "EncodedPixels"} <= set(columns)]
+    return min(found, key=lambda name: ("sample" in name, "train" not in name, name), default=None)
 
 
 def read(tree: Tree, _: Choices) -> Reading:

@@ -42,12 +42,14 @@ class Tree:
 
     @cached_property
     def files(self) -> dict[str, Place]:
-        """Every file by name, in order; of a source that is an archive its members."""
+        """Every file by name, in order; of a source that is an archive its members, without a folder around all."""
         if self.packed and container_kind(self.root) not in _ARCHIVES:
             return {self.root.name: Place(self.root)}
         if self.packed:
-            return {name: Place(self.root, name) for name in sorted(list_members(self.root))}
-        return {name: Place(self.root / name) for name in sorted(_walk(self.root, "", self.depth))}
+            names = sorted(list_members(self.root))
+            top = _common_top(names)
+            return {_plain(name.removeprefix(top)): Place(self.root, name) for name in names}
+        return {_plain(name): Place(self.root / name) for name in sorted(_walk(self.root, "", self.depth, ()))}
 
     @cached_property
     def members(self) -> dict[str, Place]:
@@ -56,7 +58,7 @@ class Tree:
         for name, place in self.files.items():
             if not self.packed and container_kind(place.path) in _ARCHIVES and not name.lower().endswith(".csv.zip"):
                 for member in list_members(place.path):
-                    found.setdefault(str(PurePosixPath(name).parent / member), Place(place.path, member))
+                    found.setdefault(_plain(str(PurePosixPath(name).parent / member)), Place(place.path, member))
         return found
 
     @cached_property
@@ -166,15 +168,29 @@ def _tail(name: str, depth: int) -> str:
     return "/".join(parts).removesuffix(suffix)
 
 
-def _walk(folder: Path, prefix: str, depth: int) -> Iterator[str]:
-    """Names of all files below `folder`; links are followed, hidden files and what macOS adds are not seen."""
-    if not depth:
+def _plain(name: str) -> str:
+    """A name that can be written as UTF-8: bytes that are none become escapes."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _common_top(names: Sequence[str]) -> str:
+    """The folder around everything in an archive, with its '/', "" if there is none."""
+    tops = {name.partition("/")[0] for name in names if not name.startswith(("__MACOSX/", "."))}
+    (top, *others) = tops or {""}
+    return f"{top}/" if top and not others and all("/" in name for name in names) else ""
+
+
+def _walk(folder: Path, prefix: str, depth: int, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
+    """Names of all files below `folder`; links are followed but not in circles, hidden files are not seen."""
+    here = folder.stat()
+    if not depth or (here.st_dev, here.st_ino) in above:
         return
+    above = (*above, (here.st_dev, here.st_ino))
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith(".") or entry.name == "__MACOSX":
                 continue
             if entry.is_dir():
-                yield from _walk(folder / entry.name, f"{prefix}{entry.name}/", depth - 1)
+                yield from _walk(folder / entry.name, f"{prefix}{entry.name}/", depth - 1, above)
             else:
                 yield f"{prefix}{entry.name}"
