@@ -72,6 +72,15 @@ def test_a_dataset_becomes_a_set_that_names_its_commit(films: Repository, tmp_pa
     assert set(found.patients) == {"a", "b", "c"}
 
 
+def test_the_same_files_in_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "clone" / "data"
+    folder.mkdir(parents=True)
+    (folder / "train-00000-of-00001.parquet").write_bytes(shard({"label": [0, 1]}, CLASSES))
+    report = ingest(tmp_path / "clone", tmp_path / "set", size_px=16)
+    assert (report.layout, report.images, report.splits) == ("parquet", 2, {"train": 2})
+    assert report.findings["Pneumonia"] == 1
+
+
 @pytest.mark.parametrize(
     ("columns", "features", "expected"),
     [

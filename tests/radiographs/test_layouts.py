@@ -142,7 +142,7 @@ def test_missing_empty_and_unknown_folders(tmp_path: Path) -> None:
     with pytest.raises(InputDataError, match=r"No folder of radiographs at .*absent: found nothing"):
         read(tmp_path / "absent")
     (tmp_path / "file").touch()
-    with pytest.raises(InputDataError, match="is no known layout of radiographs: found the file file"):
+    with pytest.raises(InputDataError, match="file is a file, expected a folder or an archive"):
         read(tmp_path / "file")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputDataError, match=r"no known layout of radiographs: it is empty"):

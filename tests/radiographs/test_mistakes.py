@@ -44,6 +44,10 @@ def too_deep(root: Path) -> tuple[Path, Callable[[], Path]]:
     return own(root / "set") / "images", lambda: root / "set"
 
 
+def the_table_itself(root: Path) -> tuple[Path, Callable[[], Path]]:
+    return own(root / "set") / "labels.csv", lambda: root / "set"
+
+
 def too_high(root: Path) -> tuple[Path, Callable[[], Path]]:
     own(root / "downloads" / "set")
     return root / "downloads", lambda: root / "downloads" / "set"
@@ -150,6 +154,7 @@ def split_patient(root: Path) -> tuple[Path, Callable[[], Path]]:
 
 MISTAKES = [
     (too_deep, r"has no table of its own; .*/set is a folder with labels\.csv", r"ingest .*/set "),
+    (the_table_itself, r"labels\.csv is a file, expected a folder", r"ingest .*/set$"),
     (too_high, r"has no table of its own; .*/downloads/set is", r"ingest .*/downloads/set "),
     (
         other_edition,

@@ -166,7 +166,7 @@ def _require_declared(table: LabelTable, column: str, vocabulary: Sequence[str])
     strangers: Counter[str] = Counter()
     first: dict[str, int] = {}
     for line, cells in table.records:
-        for word in filter(None, {word.strip() for word in cells.get(column, "").split("|")}):
+        for word in filter(None, dict.fromkeys(word.strip() for word in cells.get(column, "").split("|"))):
             if word not in vocabulary:
                 strangers[word] += 1
                 first.setdefault(word, line)

@@ -6,6 +6,7 @@ comes first, since whoever wrote one means it; folders without a table come last
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ from xrarchive.radiographs.layouts.headers import complete
 from xrarchive.radiographs.layouts.names import Names
 from xrarchive.radiographs.layouts.rows import Choices, Listing, Reading
 from xrarchive.radiographs.layouts.tree import Tree
+from xrarchive.radiographs.places import container_kind
 
 # How far up and down a layout is looked for, for a message, when there is none.
 _LEVELS = 2
@@ -154,6 +156,12 @@ def _find(source: Path, choices: Choices) -> tuple[Layout, str, Callable[[Choice
             fix=f"Give the folder that holds {own.LABELS_NAME}, or a public set as downloaded.",
             path=source,
         )
+    if source.is_file() and container_kind(source) is None:
+        raise InputDataError(
+            f"{source} is a file, expected a folder or an archive.",
+            fix=f"Give the folder that holds it: xrarchive ingest {source.parent}",
+            path=source,
+        )
     tree = Tree(source)
     layout, why = _named(tree, choices.layout) if choices.layout else _recognise(tree)
     return layout, why, lambda known: layout.read(tree, known)
@@ -216,9 +224,10 @@ def _wrong_level(tree: Tree, folder: Path, layout: Layout) -> InputDataError:
 def _nearby(tree: Tree) -> tuple[Path, Layout] | None:
     """A folder above or below with a table that is recognised."""
     for folder in (*_above(tree.root), *_below(tree.root)):
-        for layout in LAYOUTS:
-            if layout.tabled and layout.recognise(Tree(folder, depth=1)):
-                return folder, layout
+        with contextlib.suppress(OSError):  # what we may not look into holds nothing for us
+            for layout in LAYOUTS:
+                if layout.tabled and layout.recognise(Tree(folder, depth=1)):
+                    return folder, layout
     return None
 
 
@@ -228,13 +237,14 @@ def _above(root: Path) -> list[Path]:
 
 def _below(root: Path) -> list[Path]:
     """Folders of the next two levels, few of each."""
-    if not root.is_dir():
-        return []
-    children = sorted(path for path in root.iterdir() if path.is_dir())[:_NAMED_ENTRIES]
-    return [
-        *children,
-        *(path for child in children for path in sorted(child.iterdir())[:_NAMED_ENTRIES] if path.is_dir()),
-    ]
+    children = _folders(root)
+    return [*children, *(path for child in children for path in _folders(child))]
+
+
+def _folders(root: Path) -> list[Path]:
+    with contextlib.suppress(OSError):
+        return sorted(path for path in root.iterdir() if path.is_dir())[:_NAMED_ENTRIES]
+    return []
 
 
 def _told_content(tree: Tree) -> str:
