@@ -165,8 +165,10 @@ def _require_declared(table: LabelTable, column: str, vocabulary: Sequence[str])
     """Refuse labels that nobody declared, all of them at once, with how many lines bear each."""
     strangers: Counter[str] = Counter()
     first: dict[str, int] = {}
+    used: set[str] = set()
     for line, cells in table.records:
         for word in filter(None, dict.fromkeys(word.strip() for word in cells.get(column, "").split("|"))):
+            used.add(word)
             if word not in vocabulary:
                 strangers[word] += 1
                 first.setdefault(word, line)
@@ -178,7 +180,7 @@ def _require_declared(table: LabelTable, column: str, vocabulary: Sequence[str])
         raise InputDataError(
             f"{table.where(min(first.values()))}: {len(strangers)} findings were not declared: {told}{more}."
             f"{f' {hint}.' if hint else ''} Declared: {', '.join(vocabulary)}.",
-            fix=f"Correct the names, or declare them all: --findings {','.join(sorted(strangers))}",
+            fix=f"Correct the names, or declare them all: --findings {','.join(sorted(used - {NO_FINDING}))}",
             path=table.path,
         )
 
