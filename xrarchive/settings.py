@@ -48,6 +48,8 @@ class IngestSettings:
         views: "frontal", "all", or views by name.
         image_column: Column of images in a Hub dataset or table; None = recognise it.
         label_column: Column of labels; None = recognise it.
+        burned_in: What becomes of DICOM films whose header says that the pixels name the patient.
+        patient_key: Key that hides patients and file names; None = one beside the set, for DICOM alone.
     """
 
     source: Path | None = None
@@ -63,6 +65,8 @@ class IngestSettings:
     views: tuple[str, ...] = ("frontal",)
     image_column: str | None = None
     label_column: str | None = None
+    burned_in: Literal["reject", "keep"] = "reject"
+    patient_key: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse a share that is none."""
@@ -364,6 +368,8 @@ TEMPLATE = """\
 # views = ["frontal"]                # or ["all"], or views by name
 # image_column = "image"             # example; default: recognised
 # label_column = "labels"            # example; default: recognised
+# burned_in = "reject"           # or "keep": DICOM that says the patient is named in the pixels
+# patient_key = "patients.key"   # hides patients and file names; kept out of the set
 
 [train]
 # radiographs = "radiographs"        # example; default: the set [ingest] makes

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from xrarchive.cli.options import FOLDER, example, json_option, names
+from xrarchive.cli.options import FILE, FOLDER, example, json_option, names
 from xrarchive.cli.output import Result, emit, fields, say, table
 from xrarchive.cli.progress import progress
 from xrarchive.settings import load_project, require, resolve
@@ -48,6 +48,15 @@ _LISTED = 10
     "--image-column", metavar="NAME", help="Column of images in a table or Hub dataset.  [default: recognised]"
 )
 @click.option("--label-column", metavar="NAME", help="Column of labels.  [default: recognised]")
+@click.option(
+    "--burned-in", type=click.Choice(["reject", "keep"]), help="DICOM that says the patient is named in the pixels."
+)
+@click.option(
+    "--patient-key",
+    metavar="FILE",
+    type=FILE,
+    help="Hide patients and file names with this key; made if it is not there.  [default: for DICOM, beside SET]",
+)
 @click.option("--dry-run", is_flag=True, help="Say what was recognised and what would be taken; write nothing.")
 @json_option("images, patients, findings, splits, rejected, out, sha256 and more")
 def ingest(as_json: bool, dry_run: bool, **flags: Any) -> None:
@@ -78,6 +87,8 @@ def ingest(as_json: bool, dry_run: bool, **flags: Any) -> None:
             fit=chosen.fit,
             max_rejects=chosen.max_rejects,
             choices=chosen.choices,
+            burned_in=chosen.burned_in,
+            patient_key=chosen.patient_key,
             on_status=on_status,
         )
     emit("ingest", report, _show, as_json=as_json)
@@ -88,6 +99,8 @@ def _show(result: Result) -> None:
     say("")
     names = ("images", "patients", "splits", "size_px", "terms", "enlarged", "ignored_columns", "out")
     fields({name: result[name] for name in names if result.get(name)})
+    if result["lettered"]:
+        say(f"lettered  {len(result['lettered']):,}, the first {result['lettered'][0]}: look whether they name anybody")
     rejected = result["rejected"]
     say(*(f"rejected  {item['image']}: {item['reason']}" for item in rejected[:_LISTED]))
     if len(rejected) > _LISTED:

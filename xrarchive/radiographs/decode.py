@@ -21,6 +21,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from xrarchive.files import sha256_bytes
 from xrarchive.pixels import MAX_SOURCE_PIXELS, AnyPixels, Fit, Pixels, fit_square, to_grey
 from xrarchive.radiographs.dicom import is_dicom, read_dicom_grey
+from xrarchive.radiographs.lettering import has_lettering
 from xrarchive.radiographs.places import MAX_SOURCE_BYTES, Content, Unread
 from xrarchive.radiographs.reasons import UnfitError, require_size
 
@@ -38,11 +39,19 @@ _ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """The file a radiograph was read from: sha256 of its bytes, and its size in px after any EXIF rotation."""
+    """The file a radiograph was read from.
+
+    Attributes:
+        sha256: Of its bytes.
+        width: In px, after any EXIF rotation.
+        height: In px.
+        lettering: Whether something seems to be written on it (see `lettering`).
+    """
 
     sha256: str
     width: int
     height: int
+    lettering: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,7 +99,8 @@ def decode(source: Content, size_px: int, fit: Fit, *, keep_burned_in: bool = Fa
     sha256 = sha256_bytes(data.tobytes() if isinstance(data, np.ndarray) else data)
     try:
         grey = _open_array(data) if isinstance(data, np.ndarray) else _open_grey(data, keep_burned_in)
-        return Decoded(fit_square(grey, size_px, fit), SourceFile(sha256, grey.width, grey.height))
+        file = SourceFile(sha256, grey.width, grey.height, has_lettering(grey))
+        return Decoded(fit_square(grey, size_px, fit), file)
     except MemoryError:
         raise
     except Exception as err:  # Decoders raise anything on hostile bytes: struct.error, KeyError, zlib.error, ...

@@ -175,8 +175,25 @@ def _read_grey(data: bytes, keep_burned_in: bool) -> Image.Image:
     if kind not in _GREY:
         return to_grey(Image.fromarray(_colour(stored, header, kind)))
     low, high = _domain(header)
-    table = _grey_table(header, np.arange(low, high + 1, dtype=np.float64))
-    return Image.fromarray(table[np.clip(stored, low, high).astype(np.int32) - low])
+    shown = _grey_table(header, np.arange(low, high + 1, dtype=np.float64))
+    return Image.fromarray(_look_up_all(stored, shown, low))
+
+
+def _look_up_all(stored: npt.NDArray[Any], shown: npt.NDArray[np.uint8], low: int) -> npt.NDArray[np.uint8]:
+    """The grey of every pixel; values outside the declared range, which no table has, as the nearest inside.
+
+    Args:
+        stored: Any integers of one or two bytes [H, W].
+        shown: The grey of `low` and every value that follows.
+        low: The smallest value declared.
+    """
+    plain = np.ascontiguousarray(stored.astype(stored.dtype.newbyteorder("="), copy=False))
+    if plain.dtype.itemsize > 2 or plain.dtype.kind not in "iu" or plain.ndim != 2:
+        raise UnfitError("no-range", f"pixels of {plain.dtype} in {plain.ndim} dimensions are no radiograph's")
+    as_index = np.dtype(f"u{plain.dtype.itemsize}")
+    every = np.arange(1 << 8 * plain.dtype.itemsize).astype(as_index).view(plain.dtype).astype(np.int64)
+    table = shown[np.clip(every - low, 0, len(shown) - 1)]
+    return np.take(table, plain.view(as_index))
 
 
 def _require_pydicom() -> None:

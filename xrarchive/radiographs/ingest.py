@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import PIL
@@ -31,6 +31,7 @@ from xrarchive.radiographs.decode import Reject, SourceFile, decoder_warnings, s
 from xrarchive.radiographs.layouts import Choices, LeftOut, Listing, Row, read_listing, require_present
 from xrarchive.radiographs.layouts.rows import PRESENT, UNCERTAIN
 from xrarchive.radiographs.places import read_places
+from xrarchive.radiographs.privacy import KEY_NAME, hide_listing, load_key
 from xrarchive.radiographs.split import SPLITS
 from xrarchive.radiographs.store import BATCH, finish, forget, store
 from xrarchive.radiographs.table import (
@@ -53,6 +54,8 @@ SIZES_PX = (16, 32, 64, 128, 256, 512, 1024)
 
 _NAMED_REASONS = 3
 
+BurnedIn = Literal["reject", "keep"]
+
 
 @dataclass(frozen=True)
 class IngestReport:
@@ -65,6 +68,7 @@ class IngestReport:
         splits: Radiographs per split.
         rejected: ``{"image": ..., "code": ..., "reason": ...}`` for each listed file that is not in the set.
         enlarged: Radiographs smaller than `size_px`, which interpolation has made larger.
+        lettered: Radiographs that something seems to be written on: look at them before anything is published.
         shared: Groups of images that are one and the same file under two names in different splits.
         ignored_columns: Columns of the source's table that were not needed.
         layout: Which layout the source has.
@@ -80,6 +84,7 @@ class IngestReport:
     splits: dict[str, int]
     rejected: list[dict[str, str]]
     enlarged: int
+    lettered: list[str]
     shared: list[list[str]]
     ignored_columns: list[str]
     layout: str
@@ -99,6 +104,8 @@ def ingest(
     fit: Fit = "crop",
     max_rejects: float = 0.01,
     choices: Choices | None = None,
+    burned_in: BurnedIn = "reject",
+    patient_key: Path | None = None,
     on_status: OnStatus = ignore_status,
 ) -> IngestReport:
     """Make the radiograph set `out` from the radiographs in `source`.
@@ -116,10 +123,13 @@ def ingest(
         fit: "crop" cuts the longer side about its centre, "pad" adds black to the shorter one.
         max_rejects: Share in 0..1 of listed images that may be unreadable.
         choices: What may be chosen about the reading of the source.
+        burned_in: What becomes of DICOM films whose header says that the pixels name the patient.
+        patient_key: File of the key that patients, studies and file names are hidden with, made if not there. None for
+            "patients.key" beside `out` where the source holds a hospital's own ids, and to keep the ids of others.
         on_status: Told how many radiographs are done.
 
     Raises:
-        SettingsError: For a size, a fit or terms we do not know.
+        SettingsError: For a size, a fit or terms we do not know, or a file that is no key.
         InputDataError: If the source is not what it must be (see `read_listing`), or too many images are unreadable.
         PlanChangedError: If `out` holds a set made from something else or in another way.
         LockedError: If another process is writing `out`.
@@ -134,12 +144,16 @@ def ingest(
     require_terms(terms)
     listing = read_listing(source, findings, choices)
     require_present(listing, source, max_rejects)
+    key = load_key(patient_key or out.parent / KEY_NAME) if listing.private or patient_key else None
+    listing = hide_listing(listing, key) if key else listing
     settings = {
         "size_px": size_px,
         "fit": fit,
         "findings": list(listing.vocabulary),
         "terms": [known.name for known in require_terms([*terms, *listing.terms])],
         **({"policies": listing.policies} if listing.policies else {}),
+        **({"burned_in": burned_in} if burned_in == "keep" else {}),
+        **({"patient_key": key.fingerprint} if key else {}),
     }
     with locked(out), decoder_warnings():
         if (out / SET_NAME).exists():
@@ -262,6 +276,7 @@ def _count(kept: Sequence[tuple[Row, SourceFile]], vocabulary: tuple[str, ...], 
         "splits": {name: splits[name] for name in SPLITS if splits[name]},
         "enlarged": sum(min(file.width, file.height) < size_px for _, file in kept),
         "shared": _find_shared(kept),
+        **({"lettered": lettered} if (lettered := [row.image for row, file in kept if file.lettering]) else {}),
     }
 
 
@@ -289,8 +304,9 @@ def _file_record(path: Path) -> dict[str, Any]:
 
 def _require_same(done: RadiographSet, listing: Listing, settings: dict[str, Any], on_status: OnStatus) -> None:
     """Check that a finished set is what would be made again now, cheapest comparison first."""
-    for name, value in settings.items():
-        if (found := done.meta["settings"].get(name)) != value:
+    made = done.meta["settings"]
+    for name in sorted(settings.keys() | made.keys()):
+        if (found := made.get(name)) != (value := settings.get(name)):
             raise _changed(done, f"was made with {name} {_told(found)}, now asked for: {_told(value)}")
     if done.meta["inputs"]["tables"] != listing.tables:
         raise _changed(done, f"was made from other content of {' or '.join(sorted(listing.tables))}")
@@ -319,6 +335,8 @@ def _changed(done: RadiographSet, what: str) -> PlanChangedError:
 
 
 def _told(value: object) -> str:
+    if value is None:
+        return "none"
     return (", ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)
 
 
@@ -331,6 +349,7 @@ def _report(done: RadiographSet) -> IngestReport:
         splits={name: meta["splits"][name] for name in SPLITS if name in meta["splits"]},
         rejected=meta["rejected"],
         enlarged=meta["enlarged"],
+        lettered=meta.get("lettered", []),
         shared=meta["shared"],
         ignored_columns=meta["ignored_columns"],
         layout=meta["layout"],

@@ -7,7 +7,7 @@ from xrarchive.pixels import MAX_SOURCE_PIXELS
 # Below this side there is no thorax to see; broken exports and tracking pixels are smaller.
 MIN_SIDE_PX = 16
 
-# Code -> what it means. README lists them; further codes come from the layouts, for films the user did not ask for.
+# Code -> what it means. README lists them. The second part comes from the layouts: films that are left out by a rule.
 CODES = {
     "missing": "the file, or the member of a container, is not there",
     "unreadable": "the operating system refuses to read it",
@@ -24,6 +24,13 @@ CODES = {
     "memory": "decoding took more memory than a radiograph needs",
     "timeout": "decoding took longer than any radiograph needs",
     "crashed": "a decoder ended the process it ran in",
+    "view-lateral": "taken from the side",
+    "view-rotated": "the source says that it lies on its side or is rotated",
+    "view-other": "another view than those asked for",
+    "view-unknown": "the source does not say which view it is",
+    "excluded-by-source": "the source itself says that it is not to be used",
+    "other-modality": "no radiograph",
+    "other-body-part": "a radiograph of something else",
 }
 
 

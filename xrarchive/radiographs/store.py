@@ -205,7 +205,7 @@ def _write_header(stream: IO[bytes], count: int, px: int) -> int:
 def _told(fate: Fate) -> list[Any]:
     if isinstance(fate.file, Reject):
         return [fate.index, [fate.file.reason, fate.file.sha256, fate.file.code]]
-    return [fate.index, fate.file.sha256, fate.file.width, fate.file.height]
+    return [fate.index, fate.file.sha256, fate.file.width, fate.file.height, fate.file.lettering]
 
 
 def _fate(told: Sequence[Any]) -> Fate:

@@ -82,7 +82,9 @@ def pack_film(film: Film | Reject) -> bytes:
     if isinstance(film, Reject):
         return pack({"reject": [film.reason, film.sha256, film.code]})
     file, levels = film
-    return pack({"file": [file.sha256, file.width, file.height]}, b"".join(level.tobytes() for level in levels))
+    return pack(
+        {"file": [file.sha256, file.width, file.height, file.lettering]}, b"".join(level.tobytes() for level in levels)
+    )
 
 
 def unpack_film(head: dict[str, Any], body: bytes, size_px: int) -> Film | Reject:
@@ -94,8 +96,8 @@ def unpack_film(head: dict[str, Any], body: bytes, size_px: int) -> Film | Rejec
     try:
         if "reject" in head:
             return Reject(*map(str, head["reject"]))
-        sha256, width, height = head["file"]
-        file, levels, start = SourceFile(str(sha256), int(width), int(height)), [], 0
+        sha256, width, height, lettering = head["file"]
+        file, levels, start = SourceFile(str(sha256), int(width), int(height), bool(lettering)), [], 0
         for px in pyramid_px(size_px):
             levels.append(np.frombuffer(body, np.uint8, px * px, start).reshape(px, px))
             start += px * px
