@@ -369,7 +369,7 @@ TEMPLATE = """\
 # image_column = "image"             # example; default: recognised
 # label_column = "labels"            # example; default: recognised
 # burned_in = "reject"           # or "keep": DICOM that says the patient is named in the pixels
-# patient_key = "patients.key"   # hides patients and file names; kept out of the set
+# patient_key = "patients.key"   # example; hides patients and file names; kept out of the set
 
 [train]
 # radiographs = "radiographs"        # example; default: the set [ingest] makes

@@ -99,8 +99,8 @@ def _show(result: Result) -> None:
     say("")
     names = ("images", "patients", "splits", "size_px", "terms", "enlarged", "ignored_columns", "out")
     fields({name: result[name] for name in names if result.get(name)})
-    if result["lettered"]:
-        say(f"lettered  {len(result['lettered']):,}, the first {result['lettered'][0]}: look whether they name anybody")
+    if lettered := result.get("lettered"):
+        say(f"lettered  {len(lettered):,}, the first {lettered[0]}: look whether they name anybody")
     rejected = result["rejected"]
     say(*(f"rejected  {item['image']}: {item['reason']}" for item in rejected[:_LISTED]))
     if len(rejected) > _LISTED:
