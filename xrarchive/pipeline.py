@@ -30,7 +30,7 @@ from xrarchive.archive.reader import CheckReport, Problem, check_archive, read_p
 from xrarchive.archive.sums import write_sums
 from xrarchive.building import ROLES, BuildReport, build, extend, weights_path
 from xrarchive.errors import InputDataError
-from xrarchive.files import atomic_path, is_locked, read_json
+from xrarchive.files import atomic_path, is_locked, read_json, write_bytes
 from xrarchive.pixels import write_grid
 from xrarchive.radiographs import ingest, open_set, survey
 from xrarchive.records import OnStatus, ignore_status
@@ -82,6 +82,7 @@ __all__ = [
     "retract",
     "score_study",
     "show",
+    "show_radiographs",
     "show_weights",
     "simulate_study",
     "split",
@@ -328,6 +329,31 @@ def show(archive_dir: Path, *, contact_sheet: Path | None = None) -> dict[str, A
         "manifest_sha256": manifest.sha256,
         **manifest.as_dict(),
     }
+
+
+def show_radiographs(
+    set_dir: Path, *, html: Path | None = None, sheet: Path | None = None, on_status: OnStatus = ignore_status
+) -> dict[str, Any]:
+    """What a radiograph set holds; see `xrarchive.radiographs.overview.describe_set`.
+
+    Args:
+        set_dir: The set's folder.
+        html: Also write a page of it, which holds no film.
+        sheet: Also write a PNG with a row of films for each finding.
+        on_status: Told how many films have been compared with all others.
+    """
+    from xrarchive.radiographs.overview import SHEET_COLUMNS, contact_sheet, describe_set
+    from xrarchive.reporting.radiographs import render_set
+
+    radiographs = open_set(set_dir)
+    found = describe_set(radiographs, on_status=on_status)
+    if html is not None:
+        write_bytes(html, render_set(found, title=f"Radiograph set {set_dir.name}").encode())
+    if sheet is not None:
+        tiles, found["sheet_rows"] = contact_sheet(radiographs)
+        with atomic_path(sheet) as temporary:
+            write_grid(temporary, tiles, columns=SHEET_COLUMNS)
+    return found
 
 
 def load(

@@ -368,8 +368,8 @@ TEMPLATE = """\
 # views = ["frontal"]                # or ["all"], or views by name
 # image_column = "image"             # example; default: recognised
 # label_column = "labels"            # example; default: recognised
-# burned_in = "reject"           # or "keep": DICOM that says the patient is named in the pixels
-# patient_key = "patients.key"   # example; hides patients and file names; kept out of the set
+# burned_in = "reject"               # or "keep": DICOM that says the patient is named in the pixels
+# patient_key = "patients.key"       # example; default: for DICOM alone, patients.key beside the set
 
 [train]
 # radiographs = "radiographs"        # example; default: the set [ingest] makes

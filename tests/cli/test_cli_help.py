@@ -22,6 +22,7 @@ CONTRACT += [
     "merge",
     "export",
     "gc",
+    "radiographs",
     "study",
     "status",
     "weights",

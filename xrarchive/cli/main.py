@@ -25,6 +25,7 @@ from xrarchive.cli.init import init
 from xrarchive.cli.life import extend, gc, log, merge, split, withdraw
 from xrarchive.cli.options import example
 from xrarchive.cli.publish import publish
+from xrarchive.cli.radiographs import radiographs
 from xrarchive.cli.show import show
 from xrarchive.cli.status import status
 from xrarchive.cli.study import study
@@ -34,7 +35,7 @@ from xrarchive.cli.weights import weights
 
 _PIPELINE = (ingest, train, build, validate, card, publish)
 _ARCHIVE = (show, browse, check, log, extend, withdraw, split, diff, merge, export, gc)
-COMMANDS = (*_PIPELINE, *_ARCHIVE, study, status, weights, doctor, init)
+COMMANDS = (*_PIPELINE, *_ARCHIVE, radiographs, study, status, weights, doctor, init)
 
 
 class Commands(click.Group):

@@ -1,7 +1,9 @@
 """Radiographs: from folders as they come to the radiograph set every later stage reads.
 
 Read in the order of the data: `places` (where bytes are), `layouts` (what the source says), `split` (whose is it),
-`survey` (what would be taken), `decode` (one file), `ingest` (the whole), `table` (the set, opened again).
+`survey` (what would be taken), `privacy` (what may stay), `dicom` and `decode` (one file), `lettering` (is anything
+written on it), `worker` and `workers` (on all cores), `store` (stopped and gone on with), `ingest` (the whole), `table`
+(the set, opened again), `likeness` and `overview` (what is in it).
 """
 
 from xrarchive.radiographs.ingest import IngestReport, ingest
