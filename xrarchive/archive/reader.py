@@ -43,8 +43,8 @@ from xrarchive.pixels import Pixels, decode_png
 from xrarchive.records import OnStatus, Status, ignore_status
 
 _FIX = "Find out more with `xrarchive check --read-data`."
-_KNOWN_FILES = (MANIFEST_NAME, README_NAME, VALIDATION_NAME, REPORT_NAME, CHANGELOG_NAME, SUMS_NAME)
-_KNOWN_FILES += (RECEIPT_NAME, RETRACTIONS_NAME)
+_KNOWN_FILES = {MANIFEST_NAME, README_NAME, VALIDATION_NAME, REPORT_NAME, CHANGELOG_NAME, SUMS_NAME}
+_KNOWN_FILES |= {RECEIPT_NAME, RETRACTIONS_NAME}
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def read(source: Path, choices: Choices) -> Reading:
     """
     # Here, since only this layout speaks to a Hub.
     from xrarchive.hub.client import open_hub
-    from xrarchive.hub.plan import RepoContent
+    from xrarchive.hub.content import RepoContent
 
     found = _NAME.fullmatch(str(source))
     if found is None:
