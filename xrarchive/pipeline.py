@@ -246,6 +246,7 @@ def publish(
     gated: Literal["auto", "manual"] | None = None,
     permission: str = "",
     to: Path | None = None,
+    radiographs: Sequence[Path] = (),
     dry_run: bool = False,
     confirm: Callable[[Publication], bool] = lambda _plan: True,
     on_status: OnStatus = ignore_status,
@@ -267,6 +268,7 @@ def publish(
         gated: Whether whoever asks is let in at once ("auto") or by hand ("manual"); None = everybody.
         permission: Who permitted what the terms of the films alone do not, and where that is written.
         to: A folder or mounted share to publish into, instead of a Hub.
+        radiographs: Sets at hand, whose patients and films must be named in no text that goes up.
         dry_run: Check everything, send nothing. The Hub is asked what is there if there is a token for it.
         confirm: Asked with the plan before anything is sent.
         on_status: Told about hashing and uploads.
@@ -290,6 +292,7 @@ def publish(
         model_card=model_card(paths, dataset=repo) if paths else None,
         weights_needed=model_repo is not None,
         access=hub.Access(private, gated, permission, inside=to is not None),
+        ids={name for folder in radiographs for name in _identifiers(folder)},
         on_status=on_status,
     )
     if to is not None:
@@ -299,6 +302,13 @@ def publish(
     if dry_run:
         return hub.preflight_if_known(publication)
     return hub.publish(publication, confirm=confirm, on_status=on_status)
+
+
+def _identifiers(set_dir: Path) -> set[str]:
+    """Ids of the patients of a set and of their films, blank ones left out."""
+    radiographs = open_set(set_dir)
+    films = (Path(name).name for name in radiographs.table["image"].to_pylist())
+    return {*radiographs.known_patients.tolist(), *films} - {""}
 
 
 def retract(repo: str, version: str, *, reason: str, date: str, to: Path | None = None) -> RetractionReceipt:

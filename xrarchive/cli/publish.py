@@ -87,6 +87,7 @@ def publish(
             gated=chosen.gated,
             permission=permission,
             to=chosen.to,
+            radiographs=tuple(folder for folder in project.validate.radiographs or () if folder.is_dir()),
             **weights,
             dry_run=dry_run,
             confirm=ask,

@@ -11,7 +11,7 @@ was checked is what arrives; shards are hashed here, and again on upload if they
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -33,6 +33,7 @@ from xrarchive.errors import DamageError, GateError, InputDataError, SettingsErr
 from xrarchive.files import dump_json, read_json, sha256_file
 from xrarchive.hub.access import PUBLIC, Access, require_release
 from xrarchive.hub.content import RepoContent, Upload, in_memory
+from xrarchive.hub.scanning import require_clean
 from xrarchive.hub.versions import VERSION, ordered
 from xrarchive.records import OnStatus, Status, ignore_status
 from xrarchive.validation import SCHEMA
@@ -114,6 +115,7 @@ def plan_publication(
     model_card: str | None = None,
     weights_needed: bool = True,
     access: Access = PUBLIC,
+    ids: Collection[str] = (),
     on_status: OnStatus = ignore_status,
 ) -> Publication:
     """Check that an archive may be published and list what would be sent. Reads every shard once, sends nothing.
@@ -129,6 +131,7 @@ def plan_publication(
         model_card: Text of the model repository's README.md; needed with `model_repo`.
         weights_needed: Whether weight files that are missing or others are an error; False keeps them back.
         access: Who gets in, and who permitted that.
+        ids: Of patients and films, which must stand in no text that goes up.
         on_status: Told about the hashing of shards, in bytes.
 
     Raises:
@@ -136,7 +139,8 @@ def plan_publication(
             own.
         InputDataError: If there is no archive, or a weight file is missing or not the one the manifest names.
         GateError: If the archive is not validated, one of its gates is closed, its card is missing, unfilled or
-            older than the manifest, or the terms of the films behind it do not allow it.
+            older than the manifest, the terms of the films behind it do not allow it, or a text holds a path of this
+            machine, a token or one of `ids`.
         DamageError: If a file's bytes are not those the manifest names.
         ValueError: If `model_repo` comes without `model_card`.
     """
@@ -159,6 +163,8 @@ def plan_publication(
     shards = tuple(_checked_shards(archive_dir, manifest, on_status))
     claims = (*(f"{folder}/" for folder in (*SHARD_FOLDERS, SAMPLES)), *OPTIONAL)
     dataset = RepoContent(repo, "dataset", (*shards, *texts), claims)
+    folders = {Path.home(), Path.cwd(), archive_dir.absolute(), archive_dir.resolve()}
+    require_clean((dataset, *([model] if model else [])), folders=folders, ids=ids)
     return Publication(
         archive_dir, version or manifest.version, manifest, dataset, model, withheld, access, version, notes
     )
