@@ -433,11 +433,19 @@ def browse(
         return write_page(opened, path, where=where, images=images, seed=seed, on_status=on_status)
 
 
-def log(archive_dir: Path) -> dict[str, Any]:
-    """The life of an archive: `history` (version, change, rows added and removed, reason, date) and `withdrawn`."""
-    manifest = read_manifest(archive_dir)
+def log(source: Path | str, *, revision: str | None = None) -> dict[str, Any]:
+    """The life of an archive: `history` (version, change, rows added and removed, reason, date) and `withdrawn`.
+
+    Args:
+        source: As `load` takes it; of an archive on the Hub only the manifest is fetched.
+        revision: As `load` takes it.
+    """
+    from xrarchive.hub.fetching import open_source
+
+    with open_source(source, revision=revision) as opened:
+        manifest = opened.manifest
     return {
-        "archive": str(archive_dir),
+        "archive": str(source),
         "version": manifest.version,
         "manifest_sha256": manifest.sha256,
         "history": [dataclasses.asdict(change) for change in manifest.history],

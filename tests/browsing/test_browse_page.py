@@ -135,3 +135,14 @@ def test_drawn_evenly_whatever_there_is():
     assert np.bincount(labels[rows]).tolist() == [9, 3, 9]
     assert np.all(np.diff(rows) > 0)
     assert selecting.draw_evenly(labels, np.arange(5), 21, 0).tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("name", ["archive-format-1", "archive-format-2"])
+def test_archives_of_every_format_there_was(name, tmp_path):
+    golden = Path(__file__).parents[1] / "golden" / name
+    report = pipeline.browse(golden, tmp_path / "page.html")
+    data = data_of(report.out)
+    assert report.images == len(pictures_of(report.out)) == read_manifest(golden).rows
+    assert {len(values) for values in data["images"].values()} == {report.images}
+    assert set(data["images"]["build"]) == {0}
+    assert (data["images"]["pixels"][0] is None) == (name == "archive-format-1")

@@ -13,6 +13,7 @@ from made_archive import make_archive
 from repositories import Repository, StoredFile
 
 import xrarchive
+from xrarchive.archive.changing import withdraw
 from xrarchive.bundled import bundled_weights
 from xrarchive.errors import AccessError, DamageError, InputDataError, RemoteError
 from xrarchive.hub.locating import Remote, locate
@@ -119,6 +120,16 @@ def test_bytes_that_changed_in_the_cache(hub: LoopbackHub, cache: Path) -> None:
     with pytest.raises(DamageError, match="in the cache, the Hub says") as caught:
         xrarchive.Generator.from_pretrained(REPO, revision="v1.0.0")
     assert str(path) in caught.value.fix
+
+
+def test_the_life_of_an_archive_on_the_hub(hub: LoopbackHub, tmp_path: Path) -> None:
+    archive = make_archive(tmp_path / "made")
+    withdraw(archive, ids=["s3-Mass-000001"], reason="burned-in text", date="2026-01-02")
+    push_archive(hub, archive)
+    log = xrarchive.log(REPO, revision="v1.0.0")
+    assert (log["archive"], log["version"]) == (REPO, "2.0.0")
+    assert [item["image_id"] for item in log["withdrawn"]] == ["s3-Mass-000001"]
+    assert not hub.calls("GET", ".parquet")
 
 
 def test_an_archive_is_browsed_from_the_hub(hub: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

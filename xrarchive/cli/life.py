@@ -30,14 +30,17 @@ def _folder(given: Path | None) -> Path:
     return given or load_project(Path()).build.out
 
 
-@click.command(epilog=example("xrarchive log archive"))
-@_ARCHIVE
+@click.command(epilog=example("xrarchive log OWNER/NAME@v1.0.0", "xrarchive log archive"))
+@click.argument("archive", metavar="[DIR]", required=False)
 @json_option("archive, version, manifest_sha256, history, withdrawn")
-def log(as_json: bool, archive: Path | None) -> None:
-    """Say what happened to an archive: versions, what changed, why."""
+def log(as_json: bool, archive: str | None) -> None:
+    """Say what happened to an archive: versions, what changed, why.
+
+    DIR is a folder, or OWNER/NAME@REVISION on the Hub.
+    """
     from xrarchive import pipeline
 
-    emit("log", pipeline.log(_folder(archive)), _show_log, as_json=as_json)
+    emit("log", pipeline.log(archive or load_project(Path()).build.out), _show_log, as_json=as_json)
 
 
 def _show_log(result: Result) -> None:
