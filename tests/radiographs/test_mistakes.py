@@ -220,6 +220,11 @@ def test_choices_that_are_none(
     assert caught.value.fix
 
 
+def test_all_findings_of_a_table_of_ones_own_are_not_known(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="--findings all goes with public sets"):
+        ingest(own(tmp_path / "set"), tmp_path / "out", findings=("all",))
+
+
 def test_a_layout_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputDataError, match=r"holds nothing of CheXpert; it holds"):
         ingest(write_nih(tmp_path / "nih"), tmp_path / "out", choices=Choices(layout="chexpert"))

@@ -23,7 +23,7 @@ _LISTED = 10
     "--findings",
     metavar="A,B,…",
     type=names,
-    help="Findings to keep; `all`: all that the source names.  [default: those of NIH's 14 that it names]",
+    help="Findings to keep; `all`: all that are listed for a public set.  [default: those of NIH's 14 in it]",
 )
 @click.option("--terms", metavar="NAME", type=names, help="Terms the radiographs came under, such as nih-chestxray14.")
 @click.option("--fit", type=click.Choice(["crop", "pad"]), help="How a rectangle becomes a square.  [default: crop]")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from xrarchive.errors import InputDataError, SettingsError
 from xrarchive.findings import NO_FINDING, make_vocabulary, nearest
-from xrarchive.radiographs.layouts.names import ALL, Names
+from xrarchive.radiographs.layouts.names import ALL, OWN, Names
 from xrarchive.radiographs.layouts.rows import (
     ABSENT,
     ALL_VIEWS,
@@ -38,10 +38,19 @@ _RESOLVED = {"ignore": UNCERTAIN, "ones": PRESENT, "zeros": ABSENT}
 
 
 def choose_vocabulary(findings: Sequence[str] | None, names: Names) -> tuple[str, ...]:
-    """The vocabulary of a set: what was asked for, or what is usual for the layout; "all" for all that it names."""
+    """The vocabulary of a set: what was asked for, or what is usual for the layout; "all" for its table of names.
+
+    Raises:
+        SettingsError: For "all" where the findings are the user's own.
+    """
     if findings is None:
         return make_vocabulary(names.usual)
     if tuple(findings) == (ALL,):
+        if names is OWN:
+            raise SettingsError(
+                "--findings all goes with public sets, whose findings are known.",
+                fix="Name the findings of your table: --findings A,B.",
+            )
         return make_vocabulary(names.known)
     return make_vocabulary(findings)
 

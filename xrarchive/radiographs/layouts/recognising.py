@@ -126,7 +126,8 @@ def read_listing(source: Path, findings: Sequence[str] | None = None, choices: C
 
     Args:
         source: A folder or an archive, or ``hf:owner/name@revision``.
-        findings: Names for the vocabulary, ("all",) for all that the layout names; None for what is usual for it.
+        findings: Names for the vocabulary, ("all",) for every finding in the layout's table of names; None for what is
+            usual for it.
         choices: What may be chosen about the reading.
 
     Raises:
@@ -139,7 +140,8 @@ def read_listing(source: Path, findings: Sequence[str] | None = None, choices: C
         layout, why, read = _find(source, choices)
         vocabulary = choose_vocabulary(findings, layout.names)
         given = read(dataclasses.replace(choices, findings=vocabulary))
-        given = dataclasses.replace(given, films=complete(given.films))
+        if layout.name != folders.DICOM:
+            given = dataclasses.replace(given, films=complete(given.films))
     own_names = layout.names is names_of.OWN
     known = Names({name: name for name in vocabulary}) if own_names else layout.names
     listing = assemble(given, known, vocabulary, choices, layout.name)
