@@ -12,7 +12,8 @@ import pytest
 from published_trees import dicom, labels, make, pixels_of, png, put, write_csv
 from tiny_source import gradient
 
-from xrarchive.radiographs import Choices
+from xrarchive.errors import PlanChangedError
+from xrarchive.radiographs import Choices, ingest
 from xrarchive.radiographs.layouts import read_listing
 
 
@@ -37,7 +38,13 @@ def test_chexpert(tmp_path: Path, batches: bool) -> None:
     found = make(tmp_path / "CheXpert-v1.0-small", choices=Choices(uncertain=("ignore", "Edema=ones")))
     frontal = [row for row in rows if row["Frontal/Lateral"] == "Frontal"]
     assert len(found) == len(frontal) == 20
-    assert found.meta["left_out"] == {"view-lateral": 5}
+    again = ingest(
+        tmp_path / "CheXpert-v1.0-small", tmp_path / "set", size_px=16, choices=Choices(uncertain=("Edema=ones",))
+    )
+    assert again.left_out == found.meta["left_out"] == {"view-lateral": 5}
+    assert again.unmapped["Support Devices"] == sum(row["Support Devices"] in ("1.0", "-1.0") for row in frontal)
+    with pytest.raises(PlanChangedError, match="policies"):
+        ingest(tmp_path / "CheXpert-v1.0-small", tmp_path / "set", size_px=16)
     assert found.meta["schema"] == "xrarchive.set/2"
     assert found.meta["settings"]["policies"] == {"uncertain": "ignore", "uncertain Edema": "ones"}
     stored = found.table.to_pylist()

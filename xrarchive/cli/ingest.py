@@ -97,10 +97,11 @@ def ingest(as_json: bool, dry_run: bool, **flags: Any) -> None:
 def _show(result: Result) -> None:
     table(["finding", "radiographs"], result["findings"].items())
     say("")
-    names = ("images", "patients", "splits", "size_px", "terms", "enlarged", "ignored_columns", "out")
+    names = ("images", "patients", "splits", "left_out", "size_px", "terms", "enlarged", "ignored_columns", "out")
     fields({name: result[name] for name in names if result.get(name)})
     if lettered := result.get("lettered"):
         say(f"lettered  {len(lettered):,}, the first {lettered[0]}: look whether they name anybody")
+    _show_unmapped(result)
     rejected = result["rejected"]
     say(*(f"rejected  {item['image']}: {item['reason']}" for item in rejected[:_LISTED]))
     if len(rejected) > _LISTED:
@@ -121,9 +122,14 @@ def _show_survey(result: Result) -> None:
     views = {view or "unknown": count for view, count in result["views"].items()}
     fields({name: {**result, "views": views}[name] for name in shown if result[name]})
     say(*(f"missing   {name}" for name in result["first_missing"]))
-    unmapped = list(result["unmapped"].items())
+    _show_unmapped(result)
+    say(*(f"note      {note}" for note in result["notes"]), "", "Nothing was written.")
+
+
+def _show_unmapped(result: Result) -> None:
+    """Labels of the source that are not kept, the commonest by name."""
+    unmapped = list(result.get("unmapped", {}).items())
     if unmapped:
         named = ", ".join(f"{name} {count:,}" for name, count in unmapped[:_LISTED])
         more = f" and {len(unmapped) - _LISTED} more: --json" if len(unmapped) > _LISTED else ""
         say(f"not kept  {named}{more}; --findings keeps what it names")
-    say(*(f"note      {note}" for note in result["notes"]), "", "Nothing was written.")

@@ -71,6 +71,8 @@ class IngestReport:
         lettered: Radiographs that something seems to be written on: look at them before anything is published.
         shared: Groups of images that are one and the same file under two names in different splits.
         ignored_columns: Columns of the source's table that were not needed.
+        left_out: Radiographs that were not to be taken, laterals for example, by reason code.
+        unmapped: Labels of the source that no finding of the set stands for, and how many radiographs bear each.
         layout: Which layout the source has.
         size_px: Side of the pixels.
         terms: Names of the terms the set carries.
@@ -87,6 +89,8 @@ class IngestReport:
     lettered: list[str]
     shared: list[list[str]]
     ignored_columns: list[str]
+    left_out: dict[str, int]
+    unmapped: dict[str, int]
     layout: str
     size_px: int
     terms: list[str]
@@ -352,6 +356,8 @@ def _report(done: RadiographSet) -> IngestReport:
         lettered=meta.get("lettered", []),
         shared=meta["shared"],
         ignored_columns=meta["ignored_columns"],
+        left_out=meta.get("left_out", {}),
+        unmapped=meta.get("unmapped", {}),
         layout=meta["layout"],
         size_px=done.size_px,
         terms=list(done.terms),
