@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import lzma
 import re
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -50,9 +51,11 @@ _IMAGE_DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16))
 _PARQUET_BATCH = 64
 _ENCRYPTED = 0x1
 _AGAIN = "Download the file again and compare its size or checksum with the publisher's."
-# What the readers of containers raise on damaged bytes; ValueError covers Unicode, RuntimeError what is not done.
+# What the readers of containers raise on damaged bytes; ValueError covers Unicode, RuntimeError what is not done, and
+# TypeError is tarfile's word for a gzip header that ends early.
 _DAMAGE: tuple[type[Exception], ...] = (OSError, EOFError, ValueError, RuntimeError, LookupError, OverflowError)
 _DAMAGE += (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, pa.ArrowException, MemoryError)
+_DAMAGE += (TypeError, struct.error)
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,7 @@ def _read(tree: Tree, table: LabelTable, roles: dict[str, str], name: str, vocab
     films = []
     for line, cells in table.records:
         where = table.where(line)
-        image = require_unmangled(inside(cells[roles["image"]], where=where, root=tree.root), where=where)
+        image = require_unmangled(inside(cells.get(roles["image"], ""), where=where, root=tree.root), where=where)
         place, found = _place(tree, image, PurePosixPath(name).parent)
         said = {role: cells.get(column, "") for role, column in roles.items()}
         films.append(
