@@ -24,13 +24,11 @@ class Names:
 
     Attributes:
         table: The source's word -> our name.
-        closed: Whether the table holds every word of the source, so that another is a mistake.
         default: Findings taken where nobody asks for others; without it NIH's fourteen as far as the table holds them.
         remarks: Words of the source that are no findings: they say nothing about the patient.
     """
 
     table: Mapping[str, str]
-    closed: bool = False
     default: tuple[str, ...] = ()
     remarks: frozenset[str] = frozenset()
 
@@ -57,7 +55,6 @@ def _same(*names: str) -> dict[str, str]:
 # The bounding boxes say "Infiltrate"; the first edition's Kaggle copies "Pleural Thickening".
 NIH = Names(
     {**_same(NO_FINDING, *NIH_FINDINGS), "Infiltrate": "Infiltration", "Pleural Thickening": "Pleural_Thickening"},
-    closed=True,
     default=NIH_FINDINGS,
 )
 
@@ -69,7 +66,6 @@ CHEXPERT = Names(
         "Pleural Effusion": "Effusion",
         **_same("Pleural Other", "Fracture", "Support Devices"),
     },
-    closed=True,
 )
 
 # Nguyen et al., Scientific Data 2022.
@@ -98,7 +94,7 @@ VINDR = Names(
 )
 # The competition asked for fourteen of them.
 _NOT_ASKED = ("Edema", "Emphysema", "Pneumonia", "Pleural_thickening")
-VINDR_KAGGLE = Names({word: name for word, name in VINDR.table.items() if word not in _NOT_ASKED}, closed=True)
+VINDR_KAGGLE = Names({word: name for word, name in VINDR.table.items() if word not in _NOT_ASKED})
 
 # Bustos et al., Medical Image Analysis 2020, appendix: labels form trees, and a child is its parent. Only children
 # that are surely the parent finding are taken: "fibrotic band" is a scar, "hiatal hernia" is NIH's Hernia.
@@ -133,8 +129,8 @@ PADCHEST = Names(
 )
 
 # "Target" is lung opacity that suggests pneumonia (Shih et al., Radiology: Artificial Intelligence 2019).
-RSNA = Names({"Normal": NO_FINDING, "Target": "Pneumonia"}, closed=True)
-SIIM = Names({NO_FINDING: NO_FINDING, "EncodedPixels": "Pneumothorax"}, closed=True)
+RSNA = Names({"Normal": NO_FINDING, "Target": "Pneumonia"})
+SIIM = Names({NO_FINDING: NO_FINDING, "EncodedPixels": "Pneumothorax"})
 
 # Headings of Demner-Fushman et al., JAMIA 2016: what stands before the first '/' of a manual (major) code.
 OPENI = Names(
@@ -158,8 +154,8 @@ OPENI = Names(
 )
 
 # The order of ChestMNIST's 14 columns is that of NIH ChestX-ray14 (MedMNIST v2, info.json), its words are lower case.
-CHESTMNIST = Names(_same(NO_FINDING, *NIH_FINDINGS), closed=True, default=NIH_FINDINGS)
-PNEUMONIAMNIST = Names(_same(NO_FINDING, "Pneumonia"), closed=True)
+CHESTMNIST = Names(_same(NO_FINDING, *NIH_FINDINGS), default=NIH_FINDINGS)
+PNEUMONIAMNIST = Names(_same(NO_FINDING, "Pneumonia"))
 
 # Words for two findings at once, in PadChest and Open-i: the words they stand for.
 PAIRS: Mapping[str, tuple[str, ...]] = {
@@ -169,4 +165,4 @@ PAIRS: Mapping[str, tuple[str, ...]] = {
 }
 
 # Tables and folders that are nobody's but the user's: names as they are, in their own spelling.
-OWN = Names(_same(NO_FINDING, *NIH_FINDINGS), closed=True, default=NIH_FINDINGS)
+OWN = Names(_same(NO_FINDING, *NIH_FINDINGS), default=NIH_FINDINGS)

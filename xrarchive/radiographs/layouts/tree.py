@@ -133,7 +133,6 @@ class Finder:
         self._tree, self._depth = tree, depth
         self._known = dict(self._keys(tree.files))
         self._opened = False
-        self.respelled = 0
 
     def __call__(self, name: str) -> tuple[str, Place, bool]:
         """Name in the tree, place, and whether there is one; `name` itself at the root where there is none."""
@@ -146,7 +145,6 @@ class Finder:
         if key not in self._known:
             return name, Place(self._tree.root / name), False
         found, place = self._known[key]
-        self.respelled += PurePosixPath(found).name != PurePosixPath(name).name
         return found, place, True
 
     def _keys(self, entries: dict[str, Place]) -> Iterator[tuple[str, tuple[str, Place]]]:
