@@ -241,7 +241,7 @@ def test_nothing_runs_on_when_the_caller_stops() -> None:
 
     results = in_order(lambda number: number * 2, sources())  # type: ignore[arg-type, var-annotated]
     assert [next(results) for _ in range(3)] == [0, 2, 4]
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     assert len(taken) < 100
 
 

@@ -76,7 +76,8 @@ def store(out: Path, rows: Sequence[Row], how: How, plan: Mapping[str, Any], on_
         if done:
             on_status(Status(len(done), len(rows), "radiographs", "decoding"))
         order: list[int] = []
-        for film in decode_all([places[index] for index in left], _contents(places, left, order), how):
+        films = decode_all([places[index] for index in left], _contents(places, left, order), how)
+        for film in stack.enter_context(contextlib.closing(films)):
             journal.add(order[journal.taken], film)
             if journal.taken % BATCH == 0 or journal.taken == len(left):
                 journal.commit(at_once=journal.taken in (BATCH, len(left)))

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +63,7 @@ def cores() -> int:
         return min(os.cpu_count() or 1, _MAX_WORKERS)
 
 
-def decode_all(places: list[Place], contents: Iterable[Content], how: How) -> Iterator[Film | Reject]:
+def decode_all(places: list[Place], contents: Iterable[Content], how: How) -> Generator[Film | Reject, None, None]:
     """The film of every source, in order.
 
     Args:
@@ -71,14 +71,15 @@ def decode_all(places: list[Place], contents: Iterable[Content], how: How) -> It
         contents: The sources.
         how: What they are to become.
     """
-    if len(places) < FEW and not any(_may_be_dicom(place) for place in places):
+    few = len(places) < FEW
+    if few and not any(_may_be_dicom(place) for place in places):
         yield from in_order(lambda source: _decode_here(source, how), contents)
         return
-    with Workers(how, cores()) as workers:
+    with Workers(how, 1 if few else cores()) as workers:
         yield from in_order(workers.decode, contents)
 
 
-def in_order(work: Callable[[_Source], _Result], sources: Iterable[_Source]) -> Iterator[_Result]:
+def in_order(work: Callable[[_Source], _Result], sources: Iterable[_Source]) -> Generator[_Result, None, None]:
     """`work` of each source in threads, results in order; sources are taken only as fast as results are."""
     threads = cores()
     with ThreadPoolExecutor(threads) as pool:
