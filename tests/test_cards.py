@@ -7,10 +7,13 @@ import pytest
 import yaml
 from tiny_build import FINDINGS
 
-from xrarchive import cards, pipeline
+from xrarchive import pipeline
 from xrarchive.archive.manifest import read_manifest
 from xrarchive.archive.readme import readme_head
-from xrarchive.cards import render_dataset_card, render_model_card, templates_folder
+from xrarchive.cards import dataset, templates
+from xrarchive.cards.facts import Told, collect_facts
+from xrarchive.cards.model import render_model_card
+from xrarchive.cards.templates import templates_folder
 from xrarchive.errors import GateError, SettingsError
 from xrarchive.weights import read_meta
 
@@ -56,6 +59,10 @@ def model_card(metas):
     return render_model_card(**metas, dataset="me/chests")
 
 
+def render_dataset_card(manifest, report, *, archive_dir):
+    return dataset.render_dataset_card(collect_facts(manifest, report, Told("2026-11-23"), archive_dir=archive_dir))
+
+
 def sections(text):
     return re.findall(r"^## (.+)$", text, re.MULTILINE)
 
@@ -69,7 +76,7 @@ def tables(text):
 @pytest.mark.parametrize("name", ["card", "model_card"])
 def test_no_slot_is_left_and_no_python_shows(name, request, archive, weights):
     text = request.getfixturevalue(name)
-    assert not re.search(r"\{[{%#]|[}%#]\}|\bNone\b|Undefined|<[a-z_.]+ object", text)
+    assert not re.search(r"\{[{%#]|[}%#]\}|\bNone\b|Undefined|<[a-z_.]+ object|<built-in", text)
     assert not re.search(r"\bnan\b|\binf\b", text)
     for place in (archive.parent, *(path.parent for path in weights.values()), Path.home(), Path.cwd()):
         assert str(place) not in text, "a card names no path of its publisher's machine"
@@ -87,7 +94,10 @@ def test_tables_are_whole(name, request):
 
 
 def test_sections_of_the_dataset_card(card):
-    assert sections(card) == ["Labels", "Load", "Evidence", "Limits", "How it was made", "Terms", "Cite"]
+    assert sections(card) == [
+        "Pictures", "What it is for", "Labels", "Load", "Evidence", "Scorecard", "Limits", "How it was made", "Terms",
+        "Changes", "Withdrawals", "Maintenance and contact", "Cite",
+    ]  # fmt: skip
 
 
 def test_a_null_is_explained(card):
@@ -128,8 +138,10 @@ def test_its_snippets_load(card, manifest):
     code = card.split("```python\n")[1].split("```")[0]
     compile(code, "card", "exec")
     assert 'load_dataset("chests", split="train")' in code
+    assert 'load_dataset("OWNER/NAME", revision="vX.Y.Z", split="train")' in code
     first = manifest.findings.index(manifest.labels[0])
-    assert f'filters=[("label", "==", {first})])  # only {manifest.labels[0]}' in code
+    assert f'one = [("label", "==", {first})]  # {manifest.labels[0]}\n' in code
+    assert max(map(len, code.splitlines())) <= 110, "no need to scroll"
 
 
 def test_it_names_weights_manifest_and_versions(card, manifest):
@@ -217,7 +229,7 @@ def test_the_head_of_a_model_card(model_card, metas):
 
 def test_templates_come_from_the_package_where_it_holds_them_and_else_from_the_checkout(tmp_path, monkeypatch):
     assert {path.name for path in templates_folder().iterdir()} >= {"dataset.md", "model.md"}
-    monkeypatch.setattr(cards, "_PACKAGE", tmp_path / "xrarchive")
+    monkeypatch.setattr(templates, "_PACKAGE", tmp_path / "xrarchive")
     assert templates_folder() == tmp_path / "cards"
     (tmp_path / "xrarchive/cards_templates").mkdir(parents=True)
     assert templates_folder() == tmp_path / "xrarchive/cards_templates"
@@ -228,7 +240,7 @@ def test_a_slot_nobody_fills_is_an_error(manifest, report, tmp_path, monkeypatch
 
     (tmp_path / "cards_templates").mkdir()
     (tmp_path / "cards_templates/dataset.md").write_text("{{ manifest.rows }} {{ colour }}")
-    monkeypatch.setattr(cards, "_PACKAGE", tmp_path)
+    monkeypatch.setattr(templates, "_PACKAGE", tmp_path)
     with pytest.raises(jinja2.UndefinedError, match="colour"):
         render_dataset_card(manifest, report, archive_dir=Path("chests"))
 

@@ -30,7 +30,7 @@ from xrarchive.archive.reader import CheckReport, Problem, check_archive, read_p
 from xrarchive.archive.sums import write_sums
 from xrarchive.building import ROLES, BuildReport, build, extend, weights_path
 from xrarchive.errors import InputDataError
-from xrarchive.files import atomic_path, is_locked, read_json, write_bytes
+from xrarchive.files import atomic_path, is_locked, read_json, write_bytes, write_json
 from xrarchive.pixels import write_grid
 from xrarchive.radiographs import ingest, open_set, survey
 from xrarchive.records import OnStatus, ignore_status
@@ -207,28 +207,34 @@ def train_classifier(
     )
 
 
-def write_card(archive_dir: Path, *, study: Path | None = None) -> Path:
-    """Write README.md: the YAML head and the card's text, from manifest and validation.
+def write_card(
+    archive_dir: Path,
+    *,
+    study: Path | None = None,
+    templates: Path | None = None,
+    date: str | None = None,
+    facts: Path | None = None,
+) -> Path:
+    """Write README.md and what goes with it: scorecard, citation, croissant.json and pictures.
 
     Args:
         archive_dir: Of the archive.
         study: score.json of a reader study of this archive, for a section of its own.
+        templates: Folder of the publisher's own templates; one that is not there is ours.
+        date: `YYYY-MM-DD` of the card; None = that of a card of the same manifest, else today, UTC.
+        facts: File that gets all that templates may use, as JSON.
 
     Raises:
-        InputDataError: If there is no archive, no validation, or no such score.
+        InputDataError: If there is no archive, no validation or no such score, or a template cannot be filled.
         GateError: If the validation or the score belongs to another manifest.
     """
-    from xrarchive.archive.readme import write_readme
-    from xrarchive.cards import render_dataset_card
+    from xrarchive.cards.writing import write_cards
     from xrarchive.study.scoring import read_card_section
 
-    manifest = read_manifest(archive_dir)
-    report = read_json(
-        archive_dir / VALIDATION_NAME, what="validation", fix=f"Run `xrarchive validate {archive_dir}` first."
-    )
-    section = "" if study is None else read_card_section(study, manifest.sha256)
-    write_readme(archive_dir, manifest, render_dataset_card(manifest, report, archive_dir=archive_dir, study=section))
-    write_sums(archive_dir, manifest)
+    section = "" if study is None else read_card_section(study, read_manifest(archive_dir).sha256)
+    told = write_cards(archive_dir, study=section, templates=templates, date=date)
+    if facts is not None:
+        write_json(facts, told)
     return archive_dir / README_NAME
 
 
@@ -289,7 +295,7 @@ def publish(
         version,
         model_repo=None if no_weights else model_repo or repo,
         weights=paths,
-        model_card=model_card(paths, dataset=repo) if paths else None,
+        model_card=model_card(paths, dataset=repo, archive_dir=archive_dir) if paths else None,
         weights_needed=model_repo is not None,
         access=hub.Access(private, gated, permission, inside=to is not None),
         ids={name for folder in radiographs for name in _identifiers(folder)},
@@ -659,21 +665,33 @@ def diff(a: str | Path, b: str | Path, *, changelog: Path | None = None) -> Arch
     return found
 
 
-def model_card(paths: Mapping[str, Path], *, dataset: str | None = None) -> str:
+def model_card(paths: Mapping[str, Path], *, dataset: str | None = None, archive_dir: Path | None = None) -> str:
     """The card of `generator`, `guide`, `judge` and, if it is there, `referee`, given by path.
 
     Args:
         paths: Weight files by role.
         dataset: Repository of the archive made with them.
+        archive_dir: That archive, for what its validation says of the generator's images.
     """
-    from xrarchive.cards import render_model_card
+    from xrarchive.cards.model import render_model_card
     from xrarchive.weights import read_meta
 
     metas = {
         role: read_meta(path, kind="generator" if role == "generator" else "classifier") for role, path in paths.items()
     }
+    validation = None if archive_dir is None else archive_dir / VALIDATION_NAME
+    report = (
+        read_json(validation, what="validation", fix="Run `xrarchive validate` again.")
+        if validation and validation.is_file()
+        else None
+    )
     return render_model_card(
-        metas["generator"], metas["guide"], metas["judge"], dataset=dataset, referee=metas.get("referee")
+        metas["generator"],
+        metas["guide"],
+        metas["judge"],
+        dataset=dataset,
+        referee=metas.get("referee"),
+        report=report,
     )
 
 

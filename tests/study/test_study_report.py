@@ -7,7 +7,7 @@ import re
 import jinja2
 import pytest
 
-from xrarchive.cards import templates_folder
+from xrarchive.cards.templates import templates_folder
 from xrarchive.errors import GateError, InputDataError
 from xrarchive.study.folder import read_study
 from xrarchive.study.report import card_section, render_score
@@ -81,7 +81,7 @@ def test_the_section_stands_in_the_card(score):
     section = card_section(score(task="both"))
     text = (templates_folder() / "dataset.md").read_text()
     assert text.count("{{ study }}") == 1
-    rendered = jinja2.Template(text[text.index("{% if study %}") : text.index("## Limits")]).render(study=section)
+    rendered = jinja2.Template(text[text.index("{% if study %}") : text.index("## Scorecard")]).render(study=section)
     assert rendered.strip() == section.strip()
 
 

@@ -7,7 +7,7 @@ out because they make `load_dataset(filters=...)` refuse (tried with datasets 5.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +16,31 @@ import yaml
 from xrarchive.archive.manifest import README_NAME, Manifest
 from xrarchive.archive.schema import CONFIG_NAMES, CONFIGS, features_of
 from xrarchive.files import write_bytes
-from xrarchive.terms import licence_of
+from xrarchive.terms import licence_of, require_terms
 
+PRETTY_NAME = "Synthetic chest X-rays by finding"
 _FENCE = "---\n"
 # The same safe loader in C where PyYAML was built with it: ten times faster, and most of the check of a small archive.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # How a card names the manifest it was written for; see cards/dataset.md.
 _CARD_OF = re.compile(r"^\| manifest \| sha256 `([0-9a-f]{64})` \|$", re.MULTILINE)
+_VALIDATION_OF = re.compile(r"^\| validation \| sha256 `([0-9a-f]{64})` \|$", re.MULTILINE)
 NO_CARD = "This archive has no card yet: run `xrarchive card` after `xrarchive validate`."
 
 
 def readme_head(manifest: Manifest) -> dict[str, Any]:
     """The YAML head as plain values."""
     return {
-        "license": licence_of(manifest.terms),
+        **licence_fields(manifest.terms),
+        "language": ["en"],
         "annotations_creators": ["machine-generated"],
         "language_creators": ["machine-generated"],
         "task_categories": ["image-classification", "unconditional-image-generation"],
         "task_ids": ["multi-class-image-classification", "multi-label-image-classification"],
-        "tags": ["synthetic", "synthetic-data", "medical", "radiology", "chest-x-ray", "image", "xrarchive"],
+        "tags": ["synthetic", "synthetic-data", "medical", "radiology", "chest-x-ray", "x-ray", "image", "xrarchive"],
         "size_categories": [_size_category(manifest.rows)],
-        "pretty_name": "Synthetic chest X-rays by finding",
+        "source_datasets": [f"extended|other-{name}" for name in manifest.terms or ("unrecorded",)],
+        "pretty_name": PRETTY_NAME,
         "configs": [_config(manifest, config) for config in CONFIGS],
         "dataset_info": [
             {
@@ -46,6 +50,26 @@ def readme_head(manifest: Manifest) -> dict[str, Any]:
             for config in CONFIGS
         ],
     }
+
+
+def licence_fields(names: Iterable[str]) -> dict[str, str]:
+    """The licence as the head of a card names it: "other" comes with a name and a link, as the Hub asks.
+
+    Args:
+        names: Of the terms of the radiographs behind it.
+
+    Raises:
+        SettingsError: If a name is unknown.
+    """
+    found = require_terms(names)
+    licence = licence_of(terms.name for terms in found)
+    if licence != "other":
+        return {"license": licence}
+    named = [terms for terms in found if terms.licence == "other"]
+    if not named:
+        return {"license": licence, "license_name": "no-recorded-terms", "license_link": "README.md#terms"}
+    name = "-and-".join(terms.name for terms in named)
+    return {"license": licence, "license_name": name, "license_link": named[0].url}
 
 
 def write_readme(folder: Path, manifest: Manifest, text: str = NO_CARD) -> None:
@@ -59,6 +83,12 @@ def read_text(folder: Path) -> str:
     path = folder / README_NAME
     parts = path.read_text(encoding="utf-8", errors="replace").split(_FENCE, 2) if path.is_file() else []
     return parts[2].strip() if len(parts) == 3 and not parts[0] else NO_CARD
+
+
+def validation_of(text: str) -> str | None:
+    """The sha256 of the validation.json that a card says it was written for; None if it does not say."""
+    named = _VALIDATION_OF.search(text)
+    return named[1] if named else None
 
 
 def restore_head(folder: Path, manifest: Manifest) -> None:

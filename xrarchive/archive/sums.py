@@ -5,7 +5,6 @@ The manifest covers the shards; this file also covers the manifest itself and ev
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from xrarchive.archive.companions import COMPANIONS, find_companions
@@ -18,7 +17,7 @@ from xrarchive.archive.manifest import (
     VALIDATION_NAME,
     Manifest,
 )
-from xrarchive.files import sha256_bytes, sha256_file, write_bytes
+from xrarchive.files import sha256_file, write_bytes
 
 _SMALL = (README_NAME, VALIDATION_NAME, REPORT_NAME, CHANGELOG_NAME)
 
@@ -28,17 +27,10 @@ def write_sums(folder: Path, manifest: Manifest) -> None:
     write_bytes(folder / SUMS_NAME, render_sums(folder, manifest).encode())
 
 
-def render_sums(folder: Path, manifest: Manifest, contents: Mapping[str, bytes] | None = None) -> str:
-    """SHA256SUMS of the small files as they are now, and of the manifest and what it says of the shards.
-
-    Args:
-        folder: Of the archive.
-        manifest: Of the archive.
-        contents: Small files, by name, that are given on with other bytes than they have in the folder.
-    """
+def render_sums(folder: Path, manifest: Manifest) -> str:
+    """SHA256SUMS of the small files as they are now, and of the manifest and what it says of the shards."""
     sums = {path: record.sha256 for path, record in manifest.files.items()}
     sums |= {name: sha256_file(folder / name) for name in _small_files(folder)}
-    sums |= {name: sha256_bytes(content) for name, content in (contents or {}).items()}
     sums[MANIFEST_NAME] = manifest.sha256
     return "".join(f"{sums[name]}  {name}\n" for name in sorted(sums))
 

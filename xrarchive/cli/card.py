@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 
 import click
@@ -11,16 +12,32 @@ from xrarchive.cli.output import emit, say
 from xrarchive.settings import load_project
 
 
-@click.command(epilog=example("xrarchive card archive"))
+@click.command(epilog=example("xrarchive card archive", "xrarchive card archive --templates my-cards"))
 @click.argument("archive", metavar="[DIR]", type=FOLDER, required=False)
 @click.option("--study", metavar="FILE", type=FILE, help="score.json of a reader study of this archive.")
+@click.option("--templates", metavar="FOLDER", type=FOLDER, help="Your own copies of the templates in cards/.")
+@click.option(
+    "--date",
+    metavar="YYYY-MM-DD",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="Day of the card.  [default: that of the card of the same archive, else today, UTC]",
+)
+@click.option("--facts", metavar="FILE", type=FILE, help="Also write all that templates may use, as JSON.")
 @json_option("path")
-def card(as_json: bool, archive: Path | None, study: Path | None) -> None:
-    """Write the archive's card, README.md, from its manifest and its validation."""
+def card(
+    as_json: bool,
+    archive: Path | None,
+    study: Path | None,
+    templates: Path | None,
+    date: datetime.datetime | None,
+    facts: Path | None,
+) -> None:
+    """Write the archive's card: README.md, scorecard, citation, croissant.json and pictures."""
     from xrarchive import pipeline
 
     folder = archive or load_project(Path()).build.out
-    path = pipeline.write_card(folder, study=study)
+    day = None if date is None else date.date().isoformat()
+    path = pipeline.write_card(folder, study=study, templates=templates, date=day, facts=facts)
     emit(
         "card",
         {"path": path},

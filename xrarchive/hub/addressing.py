@@ -14,13 +14,12 @@ from pathlib import Path
 
 import yaml
 
-from xrarchive.archive.manifest import CHANGELOG_NAME, CITATION_NAME, CROISSANT_NAME, README_NAME, SUMS_NAME
+from xrarchive.archive.manifest import CHANGELOG_NAME, README_NAME, SUMS_NAME
+from xrarchive.cards.addressing import ADDRESSED, fill_in
 from xrarchive.errors import DamageError
 from xrarchive.files import dump_json, read_json, sha256_bytes
 from xrarchive.hub.content import RepoContent
 
-# Texts in which the two words stand for repository and tag.
-_FILLED = (README_NAME, CITATION_NAME, CROISSANT_NAME)
 _FENCE = "---\n"
 _NOTICE = re.compile(r"^> \*\*v[\d.]+ is retracted\*\* \(.*\n\n", re.MULTILINE)
 
@@ -59,7 +58,11 @@ def address(
         prompt: What somebody is told who asks to be let in; goes into the card's head if there is one.
         retracted: Notices on top of the card, by tag.
     """
-    texts = {name: _fill(text, content.repo, tag) for name, text in content.texts.items() if name in _FILLED}
+    texts = {
+        name: fill_in(name, text, repo=content.repo, version=tag[1:])
+        for name, text in content.texts.items()
+        if name in ADDRESSED
+    }
     if README_NAME in texts:
         texts[README_NAME] = _card(texts[README_NAME].decode(), weights, prompt).encode()
     return mark_retracted(content.with_texts(texts), retracted or {})
@@ -95,10 +98,6 @@ def load_retractions(path: Path) -> dict[str, Retraction]:
         return {tag: Retraction(**item) for tag, item in read_json(path, what="list of retractions", fix=fix).items()}
     except (TypeError, AttributeError) as err:
         raise DamageError(f"{path} is no list of retractions: {err}.", fix=fix, path=path) from err
-
-
-def _fill(text: bytes, repo: str, tag: str) -> bytes:
-    return text.replace(b"OWNER/NAME", repo.encode()).replace(b"vX.Y.Z", tag.encode())
 
 
 def _card(text: str, weights: WeightsLink | None, prompt: str) -> str:

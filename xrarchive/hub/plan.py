@@ -148,8 +148,8 @@ def plan_publication(
     manifest = read_manifest(archive_dir)
     _require_not_lower(version, manifest)
     notes = require_release(manifest.terms, access)
-    readme = _read_card(archive_dir, manifest)
     validation, gates = _read_validation(archive_dir, manifest)
+    readme = _read_card(archive_dir, manifest, validation.sha256)
     manifest_file = in_memory(MANIFEST_NAME, dump_json(manifest.as_dict()))
     withheld = () if model_repo is None else tuple(keeps_back_weights(gates))
     if model_repo is not None and not withheld and not weights_needed:
@@ -196,9 +196,9 @@ def _check_names(repo: str, version: str | None, model_repo: str | None) -> None
             )
 
 
-def _read_card(archive_dir: Path, manifest: Manifest) -> Upload:
-    """README.md, if it was rendered from this manifest and describes exactly its shards."""
-    from xrarchive.archive.readme import yaml_problems  # brings pyarrow
+def _read_card(archive_dir: Path, manifest: Manifest, validation_sha256: str) -> Upload:
+    """README.md, if it was rendered from this manifest and this validation, and describes exactly its shards."""
+    from xrarchive.archive.readme import validation_of, yaml_problems  # brings pyarrow
 
     path = archive_dir / README_NAME
     fix = f"Run `xrarchive card {archive_dir}`, then publish again."
@@ -212,6 +212,8 @@ def _read_card(archive_dir: Path, manifest: Manifest) -> Upload:
             fix=fix,
             path=path,
         )
+    if validation_of(text) not in (None, validation_sha256):
+        raise GateError(f"The card {path} was written before the archive was validated anew.", fix=fix, path=path)
     if unfilled := _UNFILLED.search(text):
         raise GateError(f"The card {path} has an unfilled slot: {unfilled.group()!r}.", fix=fix, path=path)
     if problems := yaml_problems(archive_dir, manifest):
