@@ -257,6 +257,15 @@ def test_waits_as_long_as_the_hub_asks(
     assert waits == [wait_s]
 
 
+def test_waits_ten_minutes_in_all_and_no_longer(
+    hub: LoopbackHub, plan: Publication, publish_now: PublishNow, waits: list[float]
+) -> None:
+    hub.faults.extend([Fault("POST", "/commit/", status=429, headers={"Retry-After": "300"})] * MAX_TRIES)
+    with pytest.raises(RemoteError, match="HTTP 429"):
+        publish_now(plan)
+    assert waits == [300.0, 300.0]
+
+
 @pytest.mark.parametrize(("method", "part"), [("GET", "/whoami"), ("POST", "/commit/"), ("POST", "/tag/")])
 def test_gives_up_after_six_tries_and_a_rerun_finishes(
     hub: LoopbackHub, plan: Publication, publish_now: PublishNow, waits: list[float], method: str, part: str

@@ -1,7 +1,6 @@
 """One Hub, spoken to through huggingface_hub; faults come out told apart (`hub.faults`).
 
-Every call either returns or raises one of ours. A `TransientError` was tried up to `MAX_TRIES` times, waiting as the
-Hub asks; nothing else is tried again.
+Every call returns or raises one of ours. A `TransientError` was tried `MAX_TRIES` times; nothing else is tried again.
 
 *Why* our own retries: huggingface_hub 2.4 retries uploads, but not ``whoami``, ``create_repo``, ``create_commit`` or
 ``create_tag``, and waits without limit for a server that accepts and never answers.
@@ -23,14 +22,16 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from xrarchive.errors import AccessError, DamageError, RemoteError
 from xrarchive.hub.access import Access, Gating
 from xrarchive.hub.content import RepoContent, Upload
-from xrarchive.hub.faults import AGAIN, ConflictError, TransientError, redact, translate
+from xrarchive.hub.faults import AGAIN, ConflictError, TransientError, translate
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, DatasetInfo, ModelInfo
 
 MAX_TRIES = 6
+MAX_TOTAL_WAIT_S = 600.0  # in one release
 MAX_WAIT_S = 300.0  # the Hub counts requests in windows of five minutes; waiting longer than one never helps
 _FIRST_WAIT_S = 1.0
+_UPLOAD_TRIES = 2  # the library tries five times itself, and waits as long as it is told
 _CONNECT_TIMEOUT_S = 20.0
 _READ_TIMEOUT_S = 120.0  # twice the time the Hub gives itself for a commit
 _WRITING_ROLES = frozenset({"admin", "write", "contributor"})
@@ -80,6 +81,7 @@ class HubClient:
         self._token = token
         self._sleep = sleep
         self._tries = tries
+        self._waited_s = 0.0
         self._api = HfApi(endpoint=endpoint, token=token or False, library_name="xrarchive")
 
     def account(self) -> Account:
@@ -195,6 +197,7 @@ class HubClient:
             lambda: self._api.preupload_lfs_files(
                 content.repo, additions=additions, repo_type=content.kind, free_memory=False
             ),
+            tries=_UPLOAD_TRIES,
         )
         for item, addition in zip(items, additions, strict=True):
             if addition.upload_info.sha256.hex() != item.sha256 or not item.is_untouched():
@@ -243,13 +246,9 @@ class HubClient:
                 ),
             )
 
-    def redact(self, text: str) -> str:
-        """`text` without the token."""
-        return redact(text, self._token)
-
-    def call(self, doing: str, action: Callable[[], T]) -> T:
+    def call(self, doing: str, action: Callable[[], T], *, tries: int = MAX_TRIES) -> T:
         """Run a call that may safely be repeated, waiting between tries."""
-        for attempt in range(1, self._tries):
+        for attempt in range(1, min(tries, self._tries)):
             try:
                 return self._once(doing, action)
             except TransientError as fault:
@@ -260,6 +259,9 @@ class HubClient:
         """Sleep before try `attempt` + 1: as long as the Hub asked, else 1, 2, 4, … seconds."""
         asked = fault.retry_after_s
         wait_s = min(MAX_WAIT_S, _FIRST_WAIT_S * 2 ** (attempt - 1) if asked is None else asked)
+        self._waited_s += wait_s
+        if self._waited_s > MAX_TOTAL_WAIT_S:
+            raise fault
         _log.warning("%s Trying again in %.0f s (%d of %d).", fault.message, wait_s, attempt + 1, MAX_TRIES)
         self._sleep(wait_s)
 
