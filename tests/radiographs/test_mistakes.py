@@ -82,6 +82,24 @@ def semicolons(root: Path) -> tuple[Path, Callable[[], Path]]:
     return source, lambda: rewrite(source)
 
 
+def a_table_nobody_knows(root: Path) -> tuple[Path, Callable[[], Path]]:
+    source = own(root / "set", *[line.replace(",", ";") for line in good()])
+    (source / "labels.csv").rename(source / "films.csv")
+    return source, lambda: rewrite(source)
+
+
+def two_tables(root: Path) -> tuple[Path, Callable[[], Path]]:
+    source = own(root / "set")
+    shutil.copy(source / "labels.csv", source / "a.csv")
+    (source / "labels.csv").rename(source / "b.csv")
+
+    def repair() -> Path:
+        (source / "a.csv").unlink()
+        return source
+
+    return source, repair
+
+
 def half_a_download(root: Path) -> tuple[Path, Callable[[], Path]]:
     source = write_nih(root / "nih")
     images = [(f"images/{path.name}", path.read_bytes()) for path in sorted((source / "images").iterdir())]
@@ -168,6 +186,12 @@ MISTAKES = [
         "import the column as text",
     ),
     (semicolons, r"csv:1: cells are separated by ';'", "CSV UTF-8"),
+    (a_table_nobody_knows, r"images and films\.csv: expected one table we know\. .*: image;labels", "comma-separated"),
+    (
+        two_tables,
+        r"images and a\.csv, b\.csv: expected one .*: image, labels",
+        "Give one table",
+    ),
     (half_a_download, r"images_001\.tar\.gz is damaged", "Download the file again"),
     (latin1, r"csv:2: expected UTF-8, found byte 0xf6", "iconv -f latin1"),
     (utf16, r"expected UTF-8, found UTF-16", "iconv -f utf-16"),

@@ -40,6 +40,8 @@ from xrarchive.radiographs.places import container_kind
 # How far up and down a layout is looked for, for a message, when there is none.
 _LEVELS = 2
 _NAMED_ENTRIES = 5
+# What people keep labels in.
+_TABLES = (".csv", ".csv.gz", ".csv.zip", ".tsv", ".xlsx", ".xls", ".ods", ".jsonl")
 
 
 @dataclass(frozen=True)
@@ -173,10 +175,30 @@ def _recognise(tree: Tree) -> tuple[Layout, str]:
     """The first layout that something speaks for, and what does."""
     for layout in LAYOUTS:
         if why := layout.recognise(tree):
-            if layout.name == folders.PLAIN and (near := _nearby(tree)):
-                raise _wrong_level(tree, *near)
+            if layout.name == folders.PLAIN:
+                _require_no_labels(tree)
             return layout, why
     raise _unknown(tree)
+
+
+def _require_no_labels(tree: Tree) -> None:
+    """Refuse to take images for unlabelled where a table lies beside them or one level off.
+
+    Raises:
+        InputDataError: Naming the table or the folder.
+    """
+    tables = [name for name in tree.files if "/" not in name and name.lower().endswith(_TABLES)]
+    if tables:
+        columns = ", ".join(tree.tables.get(tables[0], ())) or "none that can be read"
+        raise InputDataError(
+            f"{tree.root} holds images and {', '.join(tables[:_NAMED_ENTRIES])}: expected one table we know. Columns "
+            f"of the first: {columns}.",
+            fix="Give one table, comma-separated, a column `image` with the paths and a column `labels`, and call it "
+            "labels.csv; or say --layout images, for images without labels.",
+            path=tree.root / tables[0],
+        )
+    if near := _nearby(tree):
+        raise _wrong_level(tree, *near)
 
 
 def _named(tree: Tree, name: str) -> tuple[Layout, str]:
