@@ -136,6 +136,8 @@ def _limit() -> None:
 
 
 def _work(size_px: int, fit: Fit, keep_burned_in: bool, stdin: IO[bytes], stdout: IO[bytes]) -> None:
+    stdout.write(pack({}))  # it has started
+    stdout.flush()
     with decoder_warnings():
         while message := _read_message(stdin):
             try:

@@ -27,10 +27,13 @@ import xrarchive
 from xrarchive.pixels import Fit
 from xrarchive.radiographs.decode import Reject, source_sha256
 from xrarchive.radiographs.places import Content, Place
+from xrarchive.radiographs.table import pyramid_px
 from xrarchive.radiographs.worker import HEAD_BYTES, Film, decode_pyramid, pack_source, read_head, unpack_film
 
 # The largest film takes under two seconds on one core.
 HANG_S = 20.0
+# For Python to start on a busy machine; not counted against the first film.
+START_S = 120.0
 # Below this, threads; a process takes as long to start as about 60 films of 1024 px to decode.
 FEW = 64
 _MAX_WORKERS = 32
@@ -158,7 +161,7 @@ class _Worker:
             process_group=0,  # Ctrl-C is the parent's affair
             env={**os.environ, **single, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
         )
-        self._alive = True
+        self._alive, self._started = True, False
 
     def decode(self, source: Content) -> Film | Reject:
         """Ask and wait.
@@ -173,10 +176,10 @@ class _Worker:
         try:
             stdin.write(pack_source(source))
             stdin.flush()
-            deadline = time.monotonic() + HANG_S
-            length = read_head(self._read(HEAD_BYTES, deadline))
-            head: dict[str, Any] = json.loads(self._read(min(length, _MAX_HEAD_BYTES), deadline))
-            film = unpack_film(head, self._read(int(head["bytes"]), deadline), self._how.size_px)
+            if not self._started:
+                self._answer(START_S)
+            self._started = True
+            film = unpack_film(*self._answer(HANG_S), self._how.size_px)
         except BaseException:
             self.end()
             raise
@@ -206,10 +209,19 @@ class _Worker:
                     stream.close()
         self._process.wait()
 
-    def _read(self, count: int, deadline: float) -> bytes:
-        stdout = self._process.stdout
+    def _answer(self, within_s: float) -> tuple[dict[str, Any], bytes]:
+        """The next message, no longer than one can be."""
+        stdout, deadline = self._process.stdout, time.monotonic() + within_s
         assert stdout is not None
-        return _read_exactly(stdout, count, deadline)
+        length = read_head(_read_exactly(stdout, HEAD_BYTES, deadline))
+        try:
+            head = json.loads(_read_exactly(stdout, min(length, _MAX_HEAD_BYTES), deadline))
+            count = int(head["bytes"])
+        except (KeyError, TypeError, RecursionError) as err:
+            raise ValueError("no answer") from err
+        if not 0 <= count <= sum(px * px for px in pyramid_px(self._how.size_px)):
+            raise ValueError("no answer")
+        return head, _read_exactly(stdout, count, deadline)
 
 
 def _read_exactly(stream: IO[bytes], count: int, deadline: float) -> bytes:
