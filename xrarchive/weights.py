@@ -1,6 +1,7 @@
 """Weight files: safetensors with one metadata entry, `xrarchive`, that says what the tensors are.
 
-Nothing is unpickled. The sha256 of the file is the identity of the weights everywhere else. Left of the waist.
+Nothing is unpickled. The sha256 of the file is the identity of the weights everywhere else. Left of the waist; torch is
+imported where tensors are, so that a card can be written and a release planned without it.
 """
 
 from __future__ import annotations
@@ -11,20 +12,21 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
 
 from xrarchive.errors import DamageError, InputDataError
 from xrarchive.files import atomic_path, sha256_file
 from xrarchive.trained_films import FILMS, Names, read_names
 
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
 FORMAT = 1
-Module = TypeVar("Module", bound=nn.Module)
+Module = TypeVar("Module", bound="nn.Module")
 Kind = Literal["generator", "classifier", "reidentification"]
 _KEY = "xrarchive"
 
@@ -69,7 +71,7 @@ def save_weights(
 def read_meta(path: Path, *, kind: Kind | None) -> dict[str, Any]:
     """The metadata of a weight file, of any kind if None, without its tensors. Raises as `load_weights` does."""
     try:
-        with safe_open(path, framework="pt") as stream:
+        with safe_open(path, framework="np") as stream:
             meta = json.loads((stream.metadata() or {}).get(_KEY, "null"))
     except FileNotFoundError as err:
         raise InputDataError(f"No weights at {path}.", fix="Check the path, or train them first.", path=path) from err
@@ -155,6 +157,8 @@ def add_films(path: Path, out: Path, names: Names) -> str:
             fix="Give the radiograph set that these weights were trained on.",
             path=path,
         )
+    import torch
+
     with safe_open(path, framework="pt") as stream:
         metadata = stream.metadata()
         tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118  (not a mapping)
@@ -169,6 +173,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str,
     Raises:
         OSError: If the disk refuses; safetensors itself wraps that in an error of its own.
     """
+    from safetensors.torch import save_file
+
     try:
         save_file(dict(tensors), path, metadata=metadata)
     except SafetensorError as err:
@@ -196,6 +202,8 @@ def load_into(module: nn.Module, tensors: Mapping[str, Tensor], *, path: Path) -
 
 def channels_last(module: Module) -> Module:
     """Lay a network's weights out as [O, H, W, I], the fast layout for small images; in place."""
+    import torch
+
     with torch.no_grad():
         for parameter in module.parameters():
             if parameter.dim() == 4:
@@ -219,6 +227,8 @@ def require_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
     Raises:
         InputDataError: Naming the file and the first such tensor.
     """
+    import torch
+
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise InputDataError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
 import pyarrow as pa
 
 from xrarchive.archive.content import read_shard
@@ -13,8 +12,6 @@ from xrarchive.archive.readme import schema_of
 from xrarchive.archive.schema import DATA
 from xrarchive.errors import InputDataError
 
-# Findings nobody asked about stay null, so that their columns are of one type in every shard.
-_NULLABLE = {pa.bool_(): pd.BooleanDtype()}
 _FIX = "Find out more with `xrarchive check --read-data`."
 
 
@@ -32,8 +29,12 @@ def fitting_ids(data: Path, provenance: Path, manifest: Manifest, where: str) ->
         InputDataError: If the condition cannot be read.
         DamageError: If a shard cannot be read.
     """
+    import pandas as pd
+
+    # Findings nobody asked about stay null, so that their columns are of one type in every shard.
+    nullable = {pa.bool_(): pd.BooleanDtype()}
     columns = [column for column in schema_of(DATA, manifest) if column != "image"]
-    images = read_shard(data, columns, fix=_FIX).to_pandas(types_mapper=_NULLABLE.get)
+    images = read_shard(data, columns, fix=_FIX).to_pandas(types_mapper=nullable.get)
     origins = read_shard(provenance, fix=_FIX).to_pandas()
     frame = images.merge(origins, on="image_id").assign(label=images["label"].map(dict(enumerate(manifest.findings))))
     try:

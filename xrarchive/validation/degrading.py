@@ -13,7 +13,6 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from scipy import ndimage
 
 from xrarchive.bootstrap import make_rng
 from xrarchive.pixels import Pixels
@@ -29,6 +28,8 @@ _CROPPED = (0.04, 0.08, 0.12, 0.18, 0.25)  # share of the side that is cut off
 
 def blur_slightly(pixels: Pixels) -> Pixels:
     """uint8 [N, H, H] -> every pixel the mean of the 3x3 around it: the negative control of fidelity."""
+    from scipy import ndimage
+
     return _grey(ndimage.uniform_filter(pixels.astype(np.float32), (1, 3, 3), mode="nearest"))
 
 
@@ -54,6 +55,8 @@ def degrade(pixels: Pixels, kind: str, level: int, *, seed: int = 0) -> Pixels:
 
 def _blur(pixels: Pixels, level: int, _rng: np.random.Generator) -> Pixels:
     sigma = _BLUR_SIGMA_PX[level] * pixels.shape[1] / _SIDE_PX
+    from scipy import ndimage
+
     return _grey(ndimage.gaussian_filter(pixels.astype(np.float32), (0, sigma, sigma), mode="nearest"))
 
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import eigh, lapack
 
 from xrarchive.bootstrap import Codes, Floats
 
@@ -128,6 +127,8 @@ def frechet_resampled_raw(
 
 def _leading(first: Floats, second: Floats) -> tuple[Floats, Floats]:
     """Both sides in the `SPREAD_DIMS` leading principal components of their mean covariance and their shift."""
+    from scipy.linalg import eigh
+
     left, right = fit_gaussian(first), fit_gaussian(second)
     shift = left.mean - right.mean
     pooled = (left.covariance + right.covariance) / 2 + np.outer(shift, shift) / 4
@@ -138,6 +139,8 @@ def _leading(first: Floats, second: Floats) -> tuple[Floats, Floats]:
 
 def _pivoted_factor(covariance: Floats) -> tuple[Floats, npt.NDArray[np.int64]]:
     """L [D, rank] and an order of the dimensions in which the covariance is L L', down to rounding."""
+    from scipy.linalg import lapack
+
     packed, pivots, rank, _ = lapack.dpstrf(covariance, lower=1)
     return np.tril(packed)[:, :rank], pivots.astype(np.int64) - 1
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 from xrarchive.bootstrap import Codes, disjoint_halves, group_codes, make_rng
 from xrarchive.validation.fidelity import METRICS, Features, Metric, why_not
@@ -91,6 +90,8 @@ def measure_snapshots(snapshots: Mapping[int, Features], real: Features) -> dict
 
 def spearman(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
     """Rank correlation of two series [N], ties sharing their mean rank; 0 if one is constant."""
+    from scipy.stats import rankdata
+
     left, right = (rankdata(series) - (len(np.asarray(series)) + 1) / 2 for series in (first, second))
     scale = np.sqrt((left @ left) * (right @ right))
     return float(left @ right / scale) if scale > 0 else 0.0
