@@ -17,7 +17,7 @@ from typing import Any
 from huggingface_hub import constants
 
 WARM = ("datasets", "huggingface_hub.hf_api", "huggingface_hub.lfs", "xrarchive.cli.main", "xrarchive.cli.publish")
-WARM += ("xrarchive.pipeline", "xrarchive.hub", "xrarchive.archive.readme")
+WARM += ("xrarchive.pipeline", "xrarchive.hub", "xrarchive.archive.readme", "xrarchive.cards", "xrarchive.weights")
 
 
 def run(job: dict[str, Any]) -> None:
