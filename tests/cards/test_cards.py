@@ -22,16 +22,6 @@ PURITY_CELLS = 9
 
 
 @pytest.fixture
-def weights(tiny_weights):
-    return tiny_weights
-
-
-@pytest.fixture
-def archive(tiny_carded):
-    return tiny_carded
-
-
-@pytest.fixture
 def manifest(archive):
     return read_manifest(archive)
 
