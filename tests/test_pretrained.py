@@ -115,6 +115,16 @@ def test_a_file_a_folder_and_a_version_in_a_published_folder(generator, tmp_path
         xrarchive.Classifier.from_pretrained(version)
 
 
+def test_weights_go_by_the_name_of_their_dataset(generator, tmp_path):
+    version, weights = tmp_path / "clinic" / "chests" / "v1.0.0", tmp_path / "models" / "clinic" / "chests" / "v1.0.0"
+    version.mkdir(parents=True)
+    with pytest.raises(InputDataError, match=r"holds no generator\.safetensors"):
+        xrarchive.Generator.from_pretrained(version.parent, revision="v1.0.0")
+    weights.mkdir(parents=True)
+    shutil.copy(bundled_weights("generator"), weights)
+    assert xrarchive.Generator.from_pretrained(version.parent, revision="v1.0.0").sha256 == generator.sha256
+
+
 def test_the_very_bytes_may_be_pinned(generator):
     assert xrarchive.Generator.from_pretrained(sha256=generator.sha256).sha256 == generator.sha256
     with pytest.raises(DamageError, match="expected 0000"):

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from xrarchive.bundled import bundled_weights
 from xrarchive.errors import DamageError, InputDataError
-from xrarchive.hub.locating import locate
+from xrarchive.hub.locating import locate, weights_beside
 from xrarchive.pixels import Pixels
 
 if TYPE_CHECKING:
@@ -284,6 +284,8 @@ def find_weights(source: str | Path, role: str, revision: str | None = None) -> 
     found = locate(source, revision)
     if not isinstance(found, Path):
         return fetch_weights(found, file)
+    if not (found / file).is_file() and revision is not None:
+        found = weights_beside(found)
     if not (found / file).is_file():
         raise InputDataError(
             f"{found} holds no {file}.",

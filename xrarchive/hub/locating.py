@@ -1,8 +1,11 @@
 """What a name means to whoever reads: a folder, one version of a published folder, or a repository of the Hub.
 
-archive                             a folder
-share/OWNER/NAME, v1.0.0            a version in a folder that `publish --to share` filled
-OWNER/NAME@v1.0.0                   a repository of the Hub at a tag, branch or commit; `main` if none is named
+    archive                             a folder
+    share/OWNER/NAME, v1.0.0            a version in a folder that `publish --to share` filled
+    share/models/OWNER/NAME, v1.0.0     its weights, which go by the dataset's own name too
+    OWNER/NAME@v1.0.0                   a repository of the Hub at a tag, branch or commit; `main` if none is named
+
+In: a name and, if one is given, a revision. Out: a folder or a `Remote`; nothing is opened or asked.
 """
 
 from __future__ import annotations
@@ -80,3 +83,13 @@ def published_versions(folder: Path) -> tuple[str, ...]:
     """Versions that a folder like ``share/OWNER/NAME`` holds, `vX.Y.Z`, the oldest first; none of any other folder."""
     found = [path.name for path in folder.iterdir() if _VERSION.fullmatch(path.name) and path.is_dir()]
     return tuple(sorted(found, key=lambda name: [int(part) for part in name[1:].split(".")]))
+
+
+def weights_beside(version: Path) -> Path:
+    """Where a published folder keeps the weights of a dataset's version: as on a Hub, both have one name.
+
+    ``share/OWNER/NAME/v1.0.0`` -> ``share/models/OWNER/NAME/v1.0.0``, the path itself where there is no such folder.
+    """
+    owner, name = version.parent.parent, version.parent
+    twin = owner.parent / "models" / owner.name / name.name / version.name
+    return twin if twin.is_dir() else version

@@ -93,7 +93,7 @@ function tell() {
   const count = byId('count');
   const score = byId('score').selectedOptions[0].textContent;
   const words = ' of ' + thousands(total) + (total === 1 ? ' image' : ' images');
-  count.replaceChildren(make('b', '', thousands(shown.length)), words, make('span', 'hint', ', beneath each its label and ' + score));
+  count.replaceChildren(make('b', '', thousands(shown.length)), words, make('span', 'hint', ', each with its label and score (' + score + ')'));
   byId('none').hidden = shown.length > 0;
   byId('wall').hidden = !shown.length;
 }
