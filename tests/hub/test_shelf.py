@@ -10,11 +10,21 @@ import pytest
 from datasets import load_dataset
 from tiny_archive import TinyArchive, sha256
 
+import xrarchive
 from xrarchive.archive.manifest import RECEIPT_NAME
 from xrarchive.archive.reader import check_archive
 from xrarchive.errors import InputDataError, LockedError, PlanChangedError, SettingsError
 from xrarchive.files import locked
-from xrarchive.hub import Access, Publication, look_at_folder, plan_publication, publish_to_folder, shelf
+from xrarchive.hub import (
+    Access,
+    Publication,
+    look_at_folder,
+    plan_publication,
+    publish_to_folder,
+    retract_in_folder,
+    shelf,
+)
+from xrarchive.pretrained import find_weights
 
 REPO = "ward/xrays"
 INSIDE = Access(inside=True)
@@ -203,3 +213,16 @@ def test_killed_anywhere_leaves_the_old_version_or_the_new_one(
         "v1.0.0",
         "v2.0.0",
     ]
+
+
+def test_xrarchive_loads_a_version_and_says_if_it_was_retracted(
+    root: Path, archive: TinyArchive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    publish_to_folder(plan_of(archive, weights=True), root)
+    assert len(xrarchive.load(root / REPO, revision="v1.0.0", split="train")) == 6
+    assert find_weights(root / REPO, "judge", "v1.0.0") == root / "models" / REPO / "v1.0.0" / "judge.safetensors"
+    assert caplog.messages == []
+    retract_in_folder(root, REPO, "v1.0.0", reason="Labels were swapped.", date="2026-11-23")
+    assert len(xrarchive.load(root / REPO, revision="v1.0.0", split="train")) == 6
+    assert [line.partition(" was ")[2] for line in caplog.messages] == ["retracted on 2026-11-23: Labels were swapped."]

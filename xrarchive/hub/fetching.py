@@ -46,10 +46,21 @@ def open_source(
     """
     found = locate(name, revision)
     if isinstance(found, Path):
+        if revision is not None:
+            _warn_if_retracted(found)
         yield open_folder(found)
         return
     with open_hub(reading=True, sleep=sleep) as hub:
         yield _open_remote(hub, f"{found.repo}@{found.revision}" if revision else str(name), found)
+
+
+def _warn_if_retracted(version: Path) -> None:
+    """Say that a version in a published folder was taken back, and why; reading it is still the reader's right."""
+    from xrarchive.hub.shelf import read_index
+
+    notice = read_index(version.parent).get(version.name, {}).get("retracted")
+    if notice:
+        _log.warning("%s was retracted on %s: %s", version, notice["date"], notice["reason"])
 
 
 def to_read(repo: str, kind: Literal["dataset", "model"]) -> RepoContent:
