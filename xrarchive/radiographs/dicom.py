@@ -287,18 +287,16 @@ def _require_film(header: Any) -> str:
 
 def _decode(header: Any) -> npt.NDArray[Any]:
     """Stored values [H, W] or [H, W, 3], unused bits taken off, colour as RGB."""
+    from pydicom.dataset import FileMetaDataset
     from pydicom.pixels.decoders.base import get_decoder
     from pydicom.pixels.utils import pixel_array
-    from pydicom.uid import ImplicitVRLittleEndian
+    from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
     meta = getattr(header, "file_meta", None)
     if meta is None or "TransferSyntaxUID" not in meta:  # a bare file: DICOM's default
         implicit, little = header.original_encoding
         if not little:
             raise UnfitError("damaged", "big-endian without saying so")
-        from pydicom.dataset import FileMetaDataset
-        from pydicom.uid import ExplicitVRLittleEndian
-
         header.file_meta = meta = meta or FileMetaDataset()
         meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
     syntax = meta.TransferSyntaxUID
@@ -379,17 +377,14 @@ def _voi(header: Any, values: Floats, low: float, high: float) -> Floats:
 def _number(header: Any, name: str, default: float) -> float:
     """The first value of an element of numbers."""
     value = header.get(name)
-    if value is None or value == "":
-        return default
-    if isinstance(value, str) or not hasattr(value, "__len__"):
-        return float(value)
-    return float(value[0]) if len(value) else default
+    several = hasattr(value, "__len__") and not isinstance(value, str)
+    value = (value[0] if len(value) else None) if several else value
+    return default if value is None or value == "" else float(value)
 
 
 def _lut(item: Any) -> tuple[Floats, int, float]:
     """Entries of a look-up table, the value the first is for, and the largest an entry may be (PS3.3 C.11.1.1)."""
-    count, first, bits = (int(number) for number in item.LUTDescriptor)
-    data = item.LUTData
+    (count, first, bits), data = (int(number) for number in item.LUTDescriptor), item.LUTData
     if isinstance(data, bytes):
         entries = np.frombuffer(data, np.uint8 if len(data) == (count or 1 << 16) else "<u2").astype(np.float64)
     else:
