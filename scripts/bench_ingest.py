@@ -6,6 +6,7 @@ Generated 1024 px PNGs, whose noise compresses as films do, in the tree of NIH C
 
     ingest   xrarchive.ingest, size 64, all cores
     pillow   open, grey, resize, append: what a script does, one process
+    pillow-all   the same in a process for each core: what this machine gives now, whatever else it does; not in the bar
     xrv      torchxrayvision.datasets.NIH_Dataset with its resizer, every item read once
     pydicom  pixel_array, window, resize: what a script does with DICOM
 
@@ -59,7 +60,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=Path("bench-ingest"), help="folder for trees and sets")
     parser.add_argument("--images-list", type=int, nargs="+", default=[2000, 10_000], metavar="N")
     parser.add_argument("--dicom", type=int, default=500, metavar="N", help="DICOM films; 0 = none")
-    parser.add_argument("--ways", nargs="+", default=["ingest", "pillow", "xrv"], help="of reading the PNGs")
+    parser.add_argument(
+        "--ways", nargs="+", default=["ingest", "pillow", "pillow-all", "xrv"], help="of reading the PNGs"
+    )
     parser.add_argument("--rounds", type=int, default=1, help="the best of")
     parser.add_argument("--way", help=argparse.SUPPRESS)
     parser.add_argument("--images", type=int, help=argparse.SUPPRESS)
@@ -83,7 +86,7 @@ def compare(work: Path, count: int, ways: tuple[str, ...], rounds: int, kind: st
             f"{found['peak_mb']:6.0f} MB",
             flush=True,
         )
-    ours, others = ways[0], ways[1:]
+    ours, others = ways[0], [way for way in ways[1:] if way != "pillow-all"]
     if not others:
         return
     fastest = max(rates[way] for way in others)
@@ -101,7 +104,14 @@ def run(work: Path, way: str, count: int) -> dict[str, float]:
 
 def run_here(way: str, work: Path, count: int) -> dict[str, float]:
     tree = work / (f"dicom-{count}" if "dicom" in way else f"nih-{count}")
-    run_way = {"ingest": ingest, "ingest-dicom": ingest, "pillow": pillow, "xrv": xrv, "pydicom": pydicom_loop}[way]
+    run_way = {
+        "ingest": ingest,
+        "ingest-dicom": ingest,
+        "pillow": pillow,
+        "pillow-all": pillow_all,
+        "xrv": xrv,
+        "pydicom": pydicom_loop,
+    }[way]
     started, used = time.perf_counter(), cpu_s()
     run_way(tree, work)
     seconds = time.perf_counter() - started
@@ -125,9 +135,20 @@ def ingest(tree: Path, work: Path) -> None:
     shutil.rmtree(out)
 
 
-def pillow(tree: Path, work: Path) -> None:
-    with (work / "pillow.bin").open("wb") as stream:
-        for path in sorted((tree / "images").iterdir()):
+def pillow_all(tree: Path, work: Path) -> None:
+    children = []
+    for part in range(os.cpu_count() or 1):
+        if not (child := os.fork()):
+            pillow(tree, work, part, os.cpu_count() or 1)
+            os._exit(0)
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)
+
+
+def pillow(tree: Path, work: Path, part: int = 0, parts: int = 1) -> None:
+    with (work / f"pillow-{part}.bin").open("wb") as stream:
+        for path in sorted((tree / "images").iterdir())[part::parts]:
             with Image.open(path) as image:
                 small = image.convert("L").resize((64, 64), Image.Resampling.BOX)
             stream.write(np.asarray(small).tobytes())
