@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -64,6 +65,18 @@ def test_no_patient_name_number_or_path_is_anywhere_in_a_set_of_dicom(tmp_path: 
     assert oct(key.stat().st_mode)[-3:] == "600"
     assert key.read_text().strip() not in text.decode(errors="replace")
     assert load_key(key).fingerprint == found.meta["settings"]["patient_key"]
+
+
+def test_the_publisher_can_tell_which_film_is_which(tmp_path: Path) -> None:
+    source = write_hospital(tmp_path / "export")
+    ingest(source, tmp_path / "set", size_px=16)
+    names = tmp_path / "set.films.csv"
+    assert oct(names.stat().st_mode)[-3:] == "600"
+    with names.open(newline="") as stream:
+        told = {row["film"]: row["source"] for row in csv.DictReader(stream)}
+    images = open_set(tmp_path / "set").table["image"].to_pylist()
+    assert sorted(told) == sorted(images)
+    assert sorted(told.values()) == sorted(path.relative_to(source).as_posix() for path in source.rglob("*.dcm"))
 
 
 def test_one_key_one_set_and_another_key_another(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from xrarchive.radiographs.decode import Reject, SourceFile, decoder_warnings, s
 from xrarchive.radiographs.layouts import Choices, LeftOut, Listing, Row, read_listing, require_present
 from xrarchive.radiographs.layouts.rows import PRESENT, UNCERTAIN
 from xrarchive.radiographs.places import read_places
-from xrarchive.radiographs.privacy import KEY_NAME, hide_listing, load_key
+from xrarchive.radiographs.privacy import KEY_NAME, hide_listing, load_key, write_names
 from xrarchive.radiographs.split import SPLITS
 from xrarchive.radiographs.store import BATCH, finish, forget, store
 from xrarchive.radiographs.table import (
@@ -149,7 +149,9 @@ def ingest(
     listing = read_listing(source, findings, choices)
     require_present(listing, source, max_rejects)
     key = load_key(patient_key or out.parent / KEY_NAME) if listing.private or patient_key else None
-    listing = hide_listing(listing, key) if key else listing
+    if key:
+        shown, listing = listing, hide_listing(listing, key)
+        write_names(out.with_name(f"{out.name}.films.csv"), shown, listing)
     settings = {
         "size_px": size_px,
         "fit": fit,

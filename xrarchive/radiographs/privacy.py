@@ -12,9 +12,11 @@ measures on the patients of the training, and a key of one's own would only hide
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import hashlib
 import hmac
+import io
 import os
 import secrets
 from collections.abc import Sequence
@@ -100,6 +102,27 @@ def hide_listing(listing: Listing, key: PatientKey) -> Listing:
         left_out=_hide_left_out(listing.left_out, key),
         missing=tuple(names.get(name, "") for name in listing.missing),
     )
+
+
+def write_names(path: Path, shown: Listing, hidden: Listing) -> None:
+    """Which film is which, for the publisher alone: to find a film that was rejected or must be withdrawn.
+
+    Args:
+        path: A file beside the set, never in it; for its owner alone to read.
+        shown: The listing as it was.
+        hidden: What `hide_listing` made of it.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("film", "source"))
+    writer.writerows((new.image, old.image) for old, new in zip(shown.rows, hidden.rows, strict=True))
+    writer.writerows((new.image, old.image) for old, new in zip(shown.left_out, hidden.left_out, strict=True))
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as stream:
+            os.fchmod(stream.fileno(), 0o600)
+            stream.write(text.getvalue().encode(errors="surrogateescape"))
 
 
 def _hide_row(row: Row, key: PatientKey, name: str) -> Row:

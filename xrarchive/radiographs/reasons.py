@@ -7,7 +7,7 @@ from xrarchive.pixels import MAX_SOURCE_PIXELS
 # Below this side there is no thorax to see; broken exports and tracking pixels are smaller.
 MIN_SIDE_PX = 16
 
-# Code -> what it means. README lists them. The second part comes from the layouts: films that are left out by a rule.
+# Code -> what it means. The second part comes from the layouts: films that are left out by a rule.
 CODES = {
     "missing": "the file, or the member of a container, is not there",
     "unreadable": "the operating system refuses to read it",
