@@ -77,6 +77,7 @@ def test_their_range_is_ours(xrv, archive, dataset):
     assert np.allclose(dataset[0]["img"], theirs, atol=1e-3)
 
 
+@pytest.mark.slow  # README's snippet does it too
 def test_their_models_take_it(xrv, archive, capsys):
     import torch
 

@@ -138,13 +138,17 @@ class HubClient:
                 return None
             raise
 
-    def commit_of(self, content: RepoContent, revision: str | None) -> str:
+    def commit_of(self, content: RepoContent, revision: str | None, *, tries: int = MAX_TRIES) -> str:
         """Commit a branch or tag stands at; None = main."""
-        return str(self._info(content, revision).sha)
+        return str(self._info(content, revision, tries=tries).sha)
 
-    def _info(self, content: RepoContent, revision: str | None) -> DatasetInfo | ModelInfo:
+    def _info(self, content: RepoContent, revision: str | None, *, tries: int = MAX_TRIES) -> DatasetInfo | ModelInfo:
         doing = f"Reading {content.repo} at {revision or 'main'}"
-        info = self.call(doing, lambda: self._api.repo_info(content.repo, repo_type=content.kind, revision=revision))
+        info = self.call(
+            doing,
+            lambda: self._api.repo_info(content.repo, repo_type=content.kind, revision=revision),
+            tries=tries,
+        )
         if info.sha is None:
             raise RemoteError(f"{doing}: {self.endpoint} names no commit.", fix=AGAIN)
         return cast("DatasetInfo | ModelInfo", info)

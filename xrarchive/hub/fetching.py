@@ -18,10 +18,12 @@ from xrarchive.archive.manifest import MANIFEST_NAME, Manifest, is_shard, read_m
 from xrarchive.archive.source import Source, open_folder
 from xrarchive.errors import AccessError, DamageError, InputDataError, RemoteError, StorageError
 from xrarchive.files import sha256_file, write_bytes
-from xrarchive.hub.client import HubClient, open_hub
+from xrarchive.hub.client import MAX_TRIES, HubClient, open_hub
 from xrarchive.hub.content import RepoContent
 from xrarchive.hub.faults import TransientError
 from xrarchive.hub.locating import Remote, locate
+
+_TRIES_IF_KNOWN = 2  # of asking what a tag names, where the cache knows what it named before
 
 _log = logging.getLogger(__name__)
 
@@ -74,26 +76,31 @@ def fetch(hub: HubClient, content: RepoContent, path: str, revision: str) -> tup
     Which commit that was is kept in the client library's cache. Where the Hub cannot be reached later, the same
     revision means the same commit; a warning is logged.
     """
+    known = _remembered(content, path, revision)
     try:
-        commit = hub.commit_of(content, revision)
+        commit = hub.commit_of(content, revision, tries=MAX_TRIES if known is None else _TRIES_IF_KNOWN)
     except RemoteError as err:
-        commit = _remembered(content, path, revision, err)
-        _log.warning("%s Taken from the cache instead: %s.", err.message, commit)
+        if known is None or not _out_of_reach(err):
+            raise
+        commit = known
+        _log.warning("%s Taken from the cache instead: commit %s.", err.message, commit)
     local = hub.download(content, path, commit)
     _remember(local, revision, commit)
     return local, commit
 
 
-def _remembered(content: RepoContent, path: str, revision: str, err: RemoteError) -> str:
-    """The commit a revision named when this file was fetched; `err` again if it never was, or the Hub did answer."""
-    from huggingface_hub import errors, try_to_load_from_cache
+def _remembered(content: RepoContent, path: str, revision: str) -> str | None:
+    """The commit a revision named when this file was last fetched, None if it never was."""
+    from huggingface_hub import try_to_load_from_cache
 
-    if not (isinstance(err, TransientError) or isinstance(err.__cause__, errors.OfflineModeIsEnabled)):
-        raise err
     cached = try_to_load_from_cache(content.repo, path, revision=revision, repo_type=content.kind)
-    if not isinstance(cached, str):
-        raise err
-    return Path(cached).parent.name
+    return Path(cached).parent.name if isinstance(cached, str) else None
+
+
+def _out_of_reach(err: RemoteError) -> bool:
+    from huggingface_hub import errors
+
+    return isinstance(err, TransientError) or isinstance(err.__cause__, errors.OfflineModeIsEnabled)
 
 
 def _remember(local: Path, revision: str, commit: str) -> None:
