@@ -51,7 +51,7 @@ def route(method: str, pattern: str) -> Callable[[Endpoint], Endpoint]:
 class LoopbackHub:
     def __init__(self, folder: Path) -> None:
         self.repositories: dict[tuple[str, str], Repository] = {}
-        self.objects: dict[str, bytes] = {}  # LFS store: sha256 -> content
+        self.objects: dict[str, StoredFile] = {}  # LFS store, by sha256
         self.xet = XetStore(folder / "cas")
         self.faults: list[Fault] = []
         self.log: list[tuple[str, str, int | None]] = []
@@ -277,15 +277,16 @@ class LoopbackHub:
 
     @route("PUT", r"/lfs/(?P<oid>[0-9a-f]{64})")
     def lfs_put(self, request: Request, oid: str) -> Reply:
-        if hashlib.sha256(request.body).hexdigest() != oid:
+        sent = StoredFile(request.body, large=True)
+        if sent.sha256 != oid:
             raise RefusedError(400, "The content does not match its sha256")
-        self.objects[oid] = request.body
+        self.objects[oid] = sent
         return Reply()
 
     @route("POST", r"/lfs/verify")
     def lfs_verify(self, request: Request) -> Reply:
         asked = request.json()
-        if len(self.objects.get(asked["oid"], b"")) != asked["size"]:
+        if asked["oid"] not in self.objects or self.objects[asked["oid"]].size != asked["size"]:
             raise RefusedError(422, "The object was not uploaded whole")
         return Reply()
 
@@ -324,7 +325,7 @@ class LoopbackHub:
 
     def _large_file(self, path: str, sha256: str) -> StoredFile:
         if sha256 in self.objects:
-            return StoredFile(self.objects[sha256], large=True)
+            return self.objects[sha256]
         found = self.xet.fetch(sha256)
         if found is None:
             raise RefusedError(400, f"LFS pointer pointed to a file that does not exist: {path}")

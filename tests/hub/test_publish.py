@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from loopback import READ_ONLY_TOKEN, LoopbackHub
+from repositories import StoredFile
 from tiny_archive import TinyArchive
 from wire import Fault
 
@@ -382,11 +383,12 @@ def test_a_hub_that_stored_other_bytes_gets_no_tag(
     assert hub.dataset(REPO).tags == {}
 
 
-class Rotten(dict[str, bytes]):
+class Rotten(dict[str, StoredFile]):
     """A store in which every object rots as it is written."""
 
-    def __setitem__(self, oid: str, content: bytes) -> None:
-        super().__setitem__(oid, content[:-1] + bytes([content[-1] ^ 1]))
+    def __setitem__(self, oid: str, file: StoredFile) -> None:
+        rotten = file.content[:-1] + bytes([file.content[-1] ^ 1])
+        super().__setitem__(oid, StoredFile(rotten, large=True))
 
 
 # --- being a guest in the client library
