@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -25,6 +26,7 @@ from xrarchive.archive.manifest import (
     SAMPLES,
     SUMS_NAME,
     VALIDATION_NAME,
+    FileRecord,
     Manifest,
     read_manifest,
 )
@@ -42,6 +44,7 @@ from xrarchive.validation.gates import keeps_back_weights, require_open
 SHARD_FOLDERS = ("data", "provenance")
 # What goes up where it is there, and goes from the repository where it is not.
 OPTIONAL = (REPORT_NAME, CHANGELOG_NAME, *COMPANIONS)
+_HASHERS = 4  # threads: hashing leaves the interpreter to others
 WEIGHT_ROLES = ("generator", "guide", "judge")
 
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
@@ -259,10 +262,9 @@ def _read_validation(archive_dir: Path, manifest: Manifest) -> tuple[Upload, Map
 
 
 def _checked_shards(archive_dir: Path, manifest: Manifest, on_status: OnStatus) -> Iterator[Upload]:
-    """The manifest's shards, each with its bytes found to be those recorded."""
+    """The manifest's shards, each with its bytes found to be those recorded; hashed side by side."""
     done, total = 0, sum(record.bytes for record in manifest.files.values())
-    for name, record in sorted(manifest.files.items()):
-        on_status(Status(done, total, "bytes", f"checking {name}"))
+    for name in manifest.files:
         parts = PurePosixPath(name).parts
         if len(parts) != 2 or parts[0] not in SHARD_FOLDERS or parts[1] == "..":
             raise DamageError(
@@ -270,11 +272,21 @@ def _checked_shards(archive_dir: Path, manifest: Manifest, on_status: OnStatus) 
                 fix="Build the archive again, or fetch it again.",
                 path=archive_dir / MANIFEST_NAME,
             )
-        path = archive_dir / name
-        changed_ns = path.stat().st_mtime_ns if path.is_file() else 0
-        yield Upload(name, path, record.bytes, _require_sha256(path, record.sha256), changed_ns)
-        done += record.bytes
-    on_status(Status(done, total, "bytes", "checked"))
+    on_status(Status(done, total, "bytes", "checking the shards"))
+    names = sorted(manifest.files)
+    with ThreadPoolExecutor(_HASHERS) as pool:
+        try:
+            for shard in pool.map(lambda name: _checked_shard(archive_dir / name, name, manifest.files[name]), names):
+                yield shard
+                done += shard.bytes
+                on_status(Status(done, total, "bytes", f"checked {shard.path}"))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _checked_shard(path: Path, name: str, record: FileRecord) -> Upload:
+    changed_ns = path.stat().st_mtime_ns if path.is_file() else 0
+    return Upload(name, path, record.bytes, _require_sha256(path, record.sha256), changed_ns)
 
 
 def _require_sha256(path: Path, expected: str) -> str:
