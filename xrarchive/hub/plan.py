@@ -10,9 +10,10 @@ was checked is what arrives; shards are hashed here, and again on upload if they
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Collection, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -152,7 +153,9 @@ def plan_publication(
     _require_not_lower(version, manifest)
     notes = require_release(manifest.terms, access)
     validation, gates = _read_validation(archive_dir, manifest)
-    readme = _read_card(archive_dir, manifest, validation.sha256)
+    with _checking_shards(archive_dir, manifest) as pending:  # beside the card, which brings heavy imports
+        readme = _read_card(archive_dir, manifest, validation.sha256)
+        shards = tuple(_checked_shards(pending, manifest, on_status))
     manifest_file = in_memory(MANIFEST_NAME, dump_json(manifest.as_dict()))
     withheld = () if model_repo is None else tuple(keeps_back_weights(gates))
     if model_repo is not None and not withheld and not weights_needed:
@@ -163,7 +166,6 @@ def plan_publication(
     others = [name for name in (REPORT_NAME, CHANGELOG_NAME) if (archive_dir / name).is_file()]
     others += _companion_names(archive_dir, manifest)
     texts = (readme, manifest_file, validation, sums, *(in_memory(n, (archive_dir / n).read_bytes()) for n in others))
-    shards = tuple(_checked_shards(archive_dir, manifest, on_status))
     claims = (*(f"{folder}/" for folder in (*SHARD_FOLDERS, SAMPLES)), *OPTIONAL)
     dataset = RepoContent(repo, "dataset", (*shards, *texts), claims)
     folders = {Path.home(), Path.cwd(), archive_dir.absolute(), archive_dir.resolve()}
@@ -261,9 +263,9 @@ def _read_validation(archive_dir: Path, manifest: Manifest) -> tuple[Upload, Map
     return in_memory(VALIDATION_NAME, path.read_bytes()), found["gates"]
 
 
-def _checked_shards(archive_dir: Path, manifest: Manifest, on_status: OnStatus) -> Iterator[Upload]:
-    """The manifest's shards, each with its bytes found to be those recorded; hashed side by side."""
-    done, total = 0, sum(record.bytes for record in manifest.files.values())
+@contextlib.contextmanager
+def _checking_shards(archive_dir: Path, manifest: Manifest) -> Iterator[Sequence[Future[Upload]]]:
+    """Hash the manifest's shards side by side, in the background; what is not begun when the block ends is left."""
     for name in manifest.files:
         parts = PurePosixPath(name).parts
         if len(parts) != 2 or parts[0] not in SHARD_FOLDERS or parts[1] == "..":
@@ -272,16 +274,24 @@ def _checked_shards(archive_dir: Path, manifest: Manifest, on_status: OnStatus) 
                 fix="Build the archive again, or fetch it again.",
                 path=archive_dir / MANIFEST_NAME,
             )
-    on_status(Status(done, total, "bytes", "checking the shards"))
-    names = sorted(manifest.files)
-    with ThreadPoolExecutor(_HASHERS) as pool:
-        try:
-            for shard in pool.map(lambda name: _checked_shard(archive_dir / name, name, manifest.files[name]), names):
-                yield shard
-                done += shard.bytes
-                on_status(Status(done, total, "bytes", f"checked {shard.path}"))
-        finally:
-            pool.shutdown(cancel_futures=True)
+    pool = ThreadPoolExecutor(_HASHERS)
+    try:
+        yield [
+            pool.submit(_checked_shard, archive_dir / name, name, record)
+            for name, record in sorted(manifest.files.items())
+        ]
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _checked_shards(pending: Sequence[Future[Upload]], manifest: Manifest, on_status: OnStatus) -> Iterator[Upload]:
+    """The shards in order, each with its bytes found to be those recorded."""
+    done, total = 0, sum(record.bytes for record in manifest.files.values())
+    for checked in pending:
+        on_status(Status(done, total, "bytes", "checking the shards"))
+        yield (shard := checked.result())
+        done += shard.bytes
+    on_status(Status(done, total, "bytes", "checked"))
 
 
 def _checked_shard(path: Path, name: str, record: FileRecord) -> Upload:
