@@ -81,6 +81,12 @@ class Receipt:
         return {**published, "already_published": False, "model": None, "withheld": [], "folder": "", "load": load}
 
 
+class Retracted:
+    def as_dict(self) -> dict[str, Any]:
+        said = {"repo": "me/chests", "tag": "v1.0.0", "reason": "Swapped labels.", "stays": "The version itself stays."}
+        return {**said, "already_retracted": False}
+
+
 STATUS = {
     "run": "run",
     "state": "running",
@@ -137,6 +143,7 @@ class FakePipeline(types.ModuleType):
             "show": {"rows": 5, "counts": {"Effusion": 5}},
             "check": Checked(),
             "status": STATUS,
+            "retract": Retracted(),
         }
         for name in self.results:
             setattr(self, name, self._recorder(name))

@@ -29,6 +29,9 @@ CANNOT_UNDO = (
     "The version itself stays: its tag, its commit, every copy and every cache keep it, and whoever asks for it by "
     "name or commit gets it. Only deleting the repository takes it off this Hub, and no copy off anybody's disk."
 )
+_STAYS_IN_FOLDER = (
+    "The version's folder stays as it is, and so does every copy; only the index and later versions say so."
+)
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def retract_in_folder(root: Path, repo: str, version: str, *, reason: str, date:
         already = index[tag]["retracted"] is not None
         if not already:
             write_index(place, content, {**index, tag: {**index[tag], "retracted": asdict(item)}})
-    return RetractionReceipt(str(root), repo, tag, item.reason, item.date, "", "", already)
+    return RetractionReceipt(str(root), repo, tag, item.reason, item.date, "", "", already, _STAYS_IN_FOLDER)
 
 
 def _wanted(version: str, reason: str, date: str) -> tuple[str, Retraction]:
