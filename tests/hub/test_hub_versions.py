@@ -171,3 +171,14 @@ def test_dataset_and_weights_name_each_other(hub: LoopbackHub, archive: TinyArch
     sums = dict(line.split("  ")[::-1] for line in files["SHA256SUMS"].content.decode().splitlines())
     assert {name: files[name].sha256 for name in sums} == sums
     assert publish_now(plan).already_published
+
+
+def test_a_look_sends_nothing(hub: LoopbackHub, archive: TinyArchive, publish_now: PublishNow) -> None:
+    new = preflight(plan_publication(archive.folder, REPO))
+    assert any("is new: public" in note for note in new.notes)
+    assert hub.repositories == {}
+    publish_now(plan_publication(archive.folder, REPO))
+    before = len(hub.log)
+    known = preflight(plan_publication(archive.folder, REPO, "1.0.1"))
+    assert "Published is 1.0.0: the images are the same." in known.notes
+    assert {method for method, _, _ in hub.log[before:]} == {"GET", "HEAD"}
