@@ -201,6 +201,7 @@ def test_publishing_shows_its_plan_without_a_network_and_keeps_back_unproven_wei
     for gate in report["gates"]["list"]:
         gate["status"] = "passed"
     (carded / "validation.json").write_text(json.dumps(report))
+    pipeline.write_card(carded)
     plan = pipeline.publish(carded, "me/chests", version="1.0.0", dry_run=True, **given)
     told = plan.as_dict()
     assert told["withheld"] == []

@@ -5,8 +5,8 @@ import re
 import pytest
 import yaml
 
-# What the Hub's template and the cards of SynthCheX-75K, RoentGen-v2, NIH ChestX-ray14 and MedMNIST ask for or state between
-# them -> where ours has it: a key of the YAML head, or words of the text.
+# What the Hub's template and the cards of SynthCheX-75K, RoentGen-v2, NIH ChestX-ray14 and MedMNIST ask for or state
+# between them -> where ours has it: a key of the YAML head, or words of the text.
 FIELDS = {
     "licence": "license",
     "language": "language",
