@@ -15,10 +15,19 @@ from fault_world import (
     fresh_hub,
     make_world,
 )
-from kill_publishes import expected_digest, judge, kill_at_every_call, kill_polled
-from loopback import TOKEN
+from kill_publishes import (
+    close_weights_gate,
+    command,
+    expected_digest,
+    judge,
+    kill_at_every_call,
+    kill_polled,
+    warm_publisher,
+)
+from loopback import TOKEN, serve
 from repositories import StoredFile
 from tiny_archive import make_archive
+from wire import Fault
 from xet_store import XetStore
 
 from xrarchive.hub import publish
@@ -58,6 +67,30 @@ def test_a_reader_sees_the_old_release_or_the_new(tmp_path: Path, transport: Tra
     assert told["bad"] == []
     assert told["kills"] == kills
     assert min(told["reads_of_main"], told["reads_of_tags"]) > kills / 5
+
+
+@pytest.mark.slow
+def test_the_command_ends_with_a_documented_code_and_then_finishes(tmp_path: Path) -> None:
+    archive = make_archive(tmp_path / "made")
+    close_weights_gate(archive)
+    faults = [
+        (Fault("GET", "/whoami", status=401), 8),
+        (Fault("POST", "/preupload/", status=413), 7),
+        (Fault("PUT", "/lfs/", status=403), 8),
+        (Fault("POST", "/commit/", status=404), 7),
+        (Fault("POST", "/commit/", applied=True), 0),
+        (Fault("POST", "/tag/", status=503, applied=True), 0),
+    ]
+    for number, (fault, code) in enumerate(faults):
+        home = tmp_path / f"{number}"
+        with serve(home / "hub") as (hub, url), warm_publisher(home / "publisher", url, "lfs") as publisher:
+            hub.faults.append(fault)
+            assert publisher.run(command(archive, 1)) == code, publisher.said.read_text()[-2000:]
+            assert publisher.run(command(archive, 1)) == 0, publisher.said.read_text()[-2000:]
+            assert hub.faults == []
+            assert hub.dataset(REPO).history == ["Publish v1.0.0", "initial commit"]
+            assert hub.dataset(REPO).tags == {"v1.0.0": hub.dataset(REPO).branches["main"]}
+    check_canary(tmp_path)
 
 
 # --- what looks for faults finds them
