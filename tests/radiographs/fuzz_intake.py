@@ -32,8 +32,8 @@ from xrarchive.radiographs.decode import Reject
 from xrarchive.radiographs.layouts import read_listing
 from xrarchive.radiographs.places import Place, list_members, read_places
 from xrarchive.radiographs.reasons import CODES
-from xrarchive.radiographs.worker import MEMORY_BYTES
-from xrarchive.radiographs.workers import HANG_S, How, Workers, cores, in_order
+from xrarchive.radiographs.worker import MEMORY_BYTES, How
+from xrarchive.radiographs.workers import HANG_S, Workers, cores, in_order
 from xrarchive.settings import load_project
 
 # Of every 21 inputs, as the issue asks: 100,000, 60,000 and 50,000.

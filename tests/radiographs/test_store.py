@@ -25,7 +25,8 @@ from xrarchive.radiographs.decode import Reject, SourceFile
 from xrarchive.radiographs.layouts import Row
 from xrarchive.radiographs.places import Place
 from xrarchive.radiographs.store import store
-from xrarchive.radiographs.workers import How, Workers, in_order
+from xrarchive.radiographs.worker import How
+from xrarchive.radiographs.workers import Workers, in_order
 from xrarchive.records import Status, ignore_status
 
 PLAIN = ("image", "labels", "patient_id")

@@ -83,7 +83,9 @@ def decoder_warnings() -> Iterator[None]:
         yield
 
 
-def decode(source: Content, size_px: int, fit: Fit, *, keep_burned_in: bool = False) -> Decoded | Reject:
+def decode(
+    source: Content, size_px: int, fit: Fit, *, keep_burned_in: bool = False, lettering: bool = False
+) -> Decoded | Reject:
     """Read one image: PNG, JPEG or TIFF with one frame, of any depth `pixels.to_grey` knows, DICOM, or an array.
 
     Args:
@@ -91,6 +93,7 @@ def decode(source: Content, size_px: int, fit: Fit, *, keep_burned_in: bool = Fa
         size_px: Side of the square to make.
         fit: "crop" or "pad".
         keep_burned_in: Take DICOM films whose header says that the pixels name the patient.
+        lettering: Look whether something is written on it.
     """
     try:
         data = _read(source)
@@ -99,7 +102,7 @@ def decode(source: Content, size_px: int, fit: Fit, *, keep_burned_in: bool = Fa
     sha256 = sha256_bytes(data.tobytes() if isinstance(data, np.ndarray) else data)
     try:
         grey = _open_array(data) if isinstance(data, np.ndarray) else _open_grey(data, keep_burned_in)
-        file = SourceFile(sha256, grey.width, grey.height, has_lettering(grey))
+        file = SourceFile(sha256, grey.width, grey.height, lettering and has_lettering(grey))
         return Decoded(fit_square(grey, size_px, fit), file)
     except MemoryError:
         raise

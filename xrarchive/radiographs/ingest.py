@@ -45,7 +45,8 @@ from xrarchive.radiographs.table import (
     open_set,
     table_schema,
 )
-from xrarchive.radiographs.workers import How, in_order
+from xrarchive.radiographs.worker import How
+from xrarchive.radiographs.workers import in_order
 from xrarchive.records import OnStatus, Status, ignore_status
 from xrarchive.terms import require_terms
 
@@ -68,7 +69,8 @@ class IngestReport:
         splits: Radiographs per split.
         rejected: ``{"image": ..., "code": ..., "reason": ...}`` for each listed file that is not in the set.
         enlarged: Radiographs smaller than `size_px`, which interpolation has made larger.
-        lettered: Radiographs that something seems to be written on: look at them before anything is published.
+        lettered: Radiographs that something seems to be written on: look at them before anything is published. Those
+            of public sets, which name their terms, are not looked at.
         shared: Groups of images that are one and the same file under two names in different splits.
         ignored_columns: Columns of the source's table that were not needed.
         left_out: Radiographs that were not to be taken, laterals for example, by reason code.
@@ -190,7 +192,9 @@ def _require_settings(size_px: int, fit: str, findings: Sequence[str] | None) ->
 def _write_set(out: Path, listing: Listing, settings: dict[str, Any], max_rejects: float, on_status: OnStatus) -> None:
     """Decode everything, then write rejects, pixels and table, and set.json last."""
     rows, vocabulary = listing.rows, tuple(settings["findings"])
-    how = How(settings["size_px"], settings["fit"], settings.get("burned_in") == "keep")
+    # Whoever wants to read what is written on a published film has it.
+    keep, lettering = settings.get("burned_in") == "keep", not settings["terms"]
+    how = How(settings["size_px"], settings["fit"], keep, lettering)
     fates = store(out, rows, how, {"settings": settings, "tables": listing.tables}, on_status)
     found = {fate.index: fate.file for fate in fates}
     rejects = [(rows[index], file) for index, file in sorted(found.items()) if isinstance(file, Reject)]

@@ -33,7 +33,8 @@ from xrarchive.radiographs.decode import Reject, SourceFile, source_sha256
 from xrarchive.radiographs.layouts import Row
 from xrarchive.radiographs.places import Place, read_places
 from xrarchive.radiographs.table import pixels_name, pyramid_px
-from xrarchive.radiographs.workers import How, decode_all
+from xrarchive.radiographs.worker import How
+from xrarchive.radiographs.workers import decode_all
 from xrarchive.records import OnStatus, Status
 
 PARTIAL_NAME = "partial"

@@ -1,4 +1,4 @@
-"""The process that decodes: `main` with the arguments SIZE FIT KEEP_BURNED_IN, started and driven by `workers`.
+"""The process that decodes: `main` with the fields of `How` as arguments, started and driven by `workers`.
 
 In, on standard input: one message for each source, a head in JSON and then the bytes it announces. Out, on standard
 output, in the same form: the file's facts and its pixels at every size of the pyramid, or why there are none. It ends
@@ -14,6 +14,7 @@ import json
 import os
 import struct
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -31,13 +32,23 @@ _LENGTH = struct.Struct("<Q")
 Film = tuple[SourceFile, list[Pixels]]
 
 
-def decode_pyramid(source: Content, size_px: int, fit: Fit, *, keep_burned_in: bool = False) -> Film | Reject:
+@dataclass(frozen=True)
+class How:
+    """What a film is to become: see `decode`."""
+
+    size_px: int
+    fit: Fit
+    keep_burned_in: bool = False
+    lettering: bool = False
+
+
+def decode_pyramid(source: Content, how: How) -> Film | Reject:
     """`decode`, and the pixels of every size of `pyramid_px`."""
-    result = decode(source, size_px, fit, keep_burned_in=keep_burned_in)
+    result = decode(source, how.size_px, how.fit, keep_burned_in=how.keep_burned_in, lettering=how.lettering)
     if isinstance(result, Reject):
         return result
     levels = [result.pixels]
-    for _ in pyramid_px(size_px)[1:]:
+    for _ in pyramid_px(how.size_px)[1:]:
         levels.append(_halve(levels[-1]))
     return result.file, levels
 
@@ -135,13 +146,13 @@ def _limit() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _work(size_px: int, fit: Fit, keep_burned_in: bool, stdin: IO[bytes], stdout: IO[bytes]) -> None:
+def _work(how: How, stdin: IO[bytes], stdout: IO[bytes]) -> None:
     stdout.write(pack({}))  # it has started
     stdout.flush()
     with decoder_warnings():
         while message := _read_message(stdin):
             try:
-                film = decode_pyramid(unpack_source(*message), size_px, fit, keep_burned_in=keep_burned_in)
+                film = decode_pyramid(unpack_source(*message), how)
             except MemoryError:
                 film = Reject("more memory than a radiograph needs", code="memory")
             stdout.write(pack_film(film))
@@ -151,8 +162,9 @@ def _work(size_px: int, fit: Fit, keep_burned_in: bool, stdin: IO[bytes], stdout
 def main() -> None:
     """Answer until the input ends."""
     _limit()
-    size_px, fit, keep = sys.argv[1:]
+    size_px, fit, keep, lettering = sys.argv[1:]
+    how = How(int(size_px), cast("Fit", fit), keep == "1", lettering == "1")
     # What a native decoder prints would stand between the answers.
     with os.fdopen(os.dup(1), "wb") as answers:
         os.dup2(2, 1)
-        _work(int(size_px), cast("Fit", fit), keep == "1", sys.stdin.buffer, answers)
+        _work(how, sys.stdin.buffer, answers)

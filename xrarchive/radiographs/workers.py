@@ -18,17 +18,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, TypeVar
 
 import xrarchive
-from xrarchive.pixels import Fit
 from xrarchive.radiographs.decode import Reject, source_sha256
 from xrarchive.radiographs.places import Content, Place
 from xrarchive.radiographs.table import pyramid_px
-from xrarchive.radiographs.worker import HEAD_BYTES, Film, decode_pyramid, pack_source, read_head, unpack_film
+from xrarchive.radiographs.worker import HEAD_BYTES, Film, How, decode_pyramid, pack_source, read_head, unpack_film
 
 # The largest film takes under two seconds on one core.
 HANG_S = 20.0
@@ -47,15 +45,6 @@ _DICOM_SUFFIXES = (".dcm", ".dicom", ".dic", ".ima", "")
 
 _Source = TypeVar("_Source")
 _Result = TypeVar("_Result")
-
-
-@dataclass(frozen=True)
-class How:
-    """What a film is to become: see `decode`."""
-
-    size_px: int
-    fit: Fit
-    keep_burned_in: bool = False
 
 
 def cores() -> int:
@@ -103,7 +92,7 @@ def _may_be_dicom(place: Place) -> bool:
 
 
 def _decode_here(source: Content, how: How) -> Film | Reject:
-    return decode_pyramid(source, how.size_px, how.fit, keep_burned_in=how.keep_burned_in)
+    return decode_pyramid(source, how)
 
 
 class Workers:
@@ -149,7 +138,7 @@ class _Worker:
     def __init__(self, how: How) -> None:
         self._how = how
         command = [sys.executable, "-P", "-c", _START]
-        command += [str(how.size_px), how.fit, str(int(how.keep_burned_in))]
+        command += [str(how.size_px), how.fit, str(int(how.keep_burned_in)), str(int(how.lettering))]
         paths = [str(Path(xrarchive.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
         single = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
