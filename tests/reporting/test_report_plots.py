@@ -50,6 +50,7 @@ def test_characters_that_are_none_are_marked():
 
 @example([5e-324], [])
 @example([0.0], [5e-324])
+@example([5e-324], [-1.0])
 @given(st.lists(finite, max_size=5), st.lists(finite, max_size=5))
 def test_an_axis_holds_every_value_and_round_ticks(values, spans):
     axis = make_axis(values, spans=spans)

@@ -19,7 +19,6 @@ from xrarchive.cards.addressing import REPO, TAG
 from xrarchive.cards.contents import FindingCount, sample_names
 from xrarchive.cards.scorecard import list_criteria
 from xrarchive.errors import GateError
-from xrarchive.files import dump_json, sha256_bytes
 from xrarchive.records import Tally
 from xrarchive.terms import require_terms
 from xrarchive.validation import SCHEMA
@@ -36,12 +35,14 @@ class Told:
 
     Attributes:
         date: Day of the card, `YYYY-MM-DD`.
+        validation_sha256: Of validation.json as it lies there.
         counts: What the rows hold; empty = not counted.
         study: Section on a reader study of this archive, if there was one.
         changelog: Whether a CHANGELOG.md stands beside the card.
     """
 
     date: str
+    validation_sha256: str = ""
     counts: Sequence[FindingCount] = ()
     study: str = ""
     changelog: bool = False
@@ -69,7 +70,7 @@ def collect_facts(manifest: Manifest, report: Mapping[str, Any], told: Told, *, 
         "folder": archive_dir.resolve().name,
         "manifest": _manifest(manifest),
         "report": report,
-        "validation_sha256": sha256_bytes(dump_json(report)),
+        "validation_sha256": told.validation_sha256,
         "head": {key: value for key, value in readme_head(manifest).items() if key not in ("configs", "dataset_info")},
         "counts": [dataclasses.asdict(count) for count in told.counts],
         "samples": [{"finding": name, "path": path} for name, path in sample_names(manifest).items()],

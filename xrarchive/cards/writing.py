@@ -26,7 +26,7 @@ from xrarchive.cards.contents import count_findings, draw_samples
 from xrarchive.cards.croissant import render_croissant
 from xrarchive.cards.dataset import render_dataset_card, render_scorecard
 from xrarchive.cards.facts import Told, collect_facts
-from xrarchive.files import read_json, write_bytes
+from xrarchive.files import read_json, sha256_file, write_bytes
 
 
 def write_cards(
@@ -56,6 +56,7 @@ def write_cards(
     )
     told = Told(
         date=date or _date_of(archive_dir, manifest),
+        validation_sha256=sha256_file(archive_dir / VALIDATION_NAME),
         counts=count_findings(archive_dir, manifest),
         study=study,
         changelog=(archive_dir / CHANGELOG_NAME).is_file(),

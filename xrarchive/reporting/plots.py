@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -30,8 +31,6 @@ _INSET = 3.0
 _REACH = 2.0
 # An axis that begins nearer to 0 than this share of its length begins at 0.
 _NEAR_NOUGHT = 0.25
-# Numbers nearer to 0 count as 0: shares of them would be rounded to it.
-_NOUGHT = 1e-300
 _STEPS = 10
 _CELL_PX, _LETTER_PX = 30, 6.8
 _HISTOGRAM_PX, _CURVE_PX = 170, 90
@@ -90,10 +89,10 @@ def make_axis(values: Iterable[float], *, spans: Iterable[float] = (), count: in
         spans: Ends of intervals.
         count: Ticks wanted.
     """
-    inside = _finite(values) or [0.0, 1.0]
+    inside = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
     low, high = min(inside), max(inside)
     reach = _REACH * (high - low or abs(high) or 1.0)
-    wide = _finite(spans)
+    wide = [value for value in spans if math.isfinite(value)]
     low, high = (max(low - reach, min([low, *wide])), min(high + reach, max([high, *wide])))
     if low == high:
         low, high = low - reach / 2, high + reach / 2
@@ -311,13 +310,9 @@ def _ticks(axis: Axis, *, inset: bool = True) -> Markup:
     return Markup('<svg class="axis" height="{}" aria-hidden="true">{}</svg>').format(_AXIS_PX, Markup("").join(texts))
 
 
-def _finite(values: Iterable[float]) -> list[float]:
-    return [value if abs(value) > _NOUGHT else 0.0 for value in values if math.isfinite(value)]
-
-
 def _ticks_between(low: float, high: float, count: int = 5) -> tuple[float, ...]:
     """About `count` round numbers from `low` to `high`."""
-    step = _round_step((high - low) / count)
+    step = _round_step(max((high - low) / count, sys.float_info.min))
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return tuple(float(f"{index * step:.10g}") for index in range(first, last + 1))
 
