@@ -25,7 +25,7 @@ from xrarchive.archive.schema import (
     DATA,
     GUIDE_PREFIX,
     JUDGE_PREFIX,
-    data_features,
+    features_of,
     hash_pixels,
     to_tables,
     write_shard,
@@ -150,7 +150,7 @@ def _pack_generator(folder: Path, *, processes: int | None = None) -> Path:
 
     dataset = Dataset.from_generator(
         generate_rows,
-        features=data_features(NIH_VOCABULARY),
+        features=features_of(DATA, NIH_VOCABULARY),
         cache_dir=str(folder / "cache"),
         gen_kwargs={"rows": list(range(len(_peer_rows)))},
         num_proc=processes,
@@ -175,7 +175,7 @@ def _pack_image_folder(folder: Path) -> Path:
         "imagefolder",
         data_dir=str(images),
         split="train",
-        features=data_features(NIH_VOCABULARY),
+        features=features_of(DATA, NIH_VOCABULARY),
         cache_dir=str(folder / "cache"),
     )
     embedded = dataset.with_format("arrow").map(embed_table_storage, batched=True).with_format(None)

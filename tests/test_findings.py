@@ -49,9 +49,9 @@ def test_a_name_of_another_column_is_refused(name):
 
 
 def test_every_column_of_an_archive_is_reserved():
-    from xrarchive.archive.schema import data_features
+    from xrarchive.archive.schema import DATA, features_of
 
-    for column in set(data_features(make_vocabulary(["Mass"]))) - {NO_FINDING, "Mass"}:
+    for column in set(features_of(DATA, make_vocabulary(["Mass"]))) - {NO_FINDING, "Mass"}:
         with pytest.raises(InputDataError):
             make_vocabulary([column])
 

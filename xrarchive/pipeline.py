@@ -8,6 +8,7 @@ The only module on both sides of the waist; torch is imported inside the functio
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from xrarchive.archive.changing import find_leftovers, remove_leftovers, split, withdraw
 from xrarchive.archive.manifest import (
     CHANGELOG_NAME,
     MANIFEST_NAME,
@@ -25,22 +25,21 @@ from xrarchive.archive.manifest import (
     Manifest,
     read_manifest,
 )
-from xrarchive.archive.merging import merge
 from xrarchive.archive.reader import CheckReport, Problem, check_archive, read_pixels, read_table
 from xrarchive.archive.sums import write_sums
-from xrarchive.building import ROLES, BuildReport, build, extend, weights_path
 from xrarchive.errors import InputDataError
 from xrarchive.files import atomic_path, is_locked, read_json, write_bytes, write_json
 from xrarchive.pixels import write_grid
-from xrarchive.radiographs import ingest, open_set, survey
 from xrarchive.records import OnStatus, ignore_status
-from xrarchive.validating import audit, report_path, validate
 
 if TYPE_CHECKING:
+    from xrarchive.archive.changing import find_leftovers, remove_leftovers, split, withdraw
     from xrarchive.archive.diffing import ArchiveDiff
     from xrarchive.archive.exporting import ArchiveExport, Format
     from xrarchive.archive.loading import Filter
+    from xrarchive.archive.merging import merge
     from xrarchive.browsing.page import BrowseReport
+    from xrarchive.building import BuildReport, build, extend
     from xrarchive.classifier.settings import ClassifierSettings, Role
     from xrarchive.classifier.training import ClassifierReport
     from xrarchive.classifier.xrv_import import XrvReport
@@ -51,12 +50,15 @@ if TYPE_CHECKING:
     from xrarchive.gan.settings import GeneratorSettings
     from xrarchive.gan.training import TrainingReport
     from xrarchive.hub import Publication, Receipt, RetractionReceipt
+    from xrarchive.radiographs import ingest, survey
     from xrarchive.regenerating import Regenerated
     from xrarchive.study.coverage import SimulationReport
     from xrarchive.study.making import StudyPlan, StudyReport
     from xrarchive.study.models import ReaderModel
     from xrarchive.study.protocol import Protocol
     from xrarchive.study.scoring import ScoreReport
+    from xrarchive.validating.audit import audit, report_path
+    from xrarchive.validating.validate import validate
 
 __all__ = [
     "BuildReport",
@@ -94,6 +96,25 @@ __all__ = [
     "withdraw",
     "write_card",
 ]
+
+# Stages that are called as they are, by the module they come from. Imported when they are asked for: what one command
+# needs would keep the others waiting, scipy and pandas above all.
+_STAGES = {
+    "xrarchive.radiographs": ("ingest", "survey"),
+    "xrarchive.building": ("BuildReport", "build", "extend", "weights_path"),
+    "xrarchive.validating": ("audit", "report_path", "validate"),
+    "xrarchive.archive.changing": ("find_leftovers", "remove_leftovers", "split", "withdraw"),
+    "xrarchive.archive.merging": ("merge",),
+}
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        for module, names in _STAGES.items():
+            if name in names:
+                return getattr(importlib.import_module(module), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 CONTACT_SHEET_COLUMNS = 10
 
@@ -141,6 +162,7 @@ def train_generator(
     """
     from xrarchive.gan.runs import Start
     from xrarchive.gan.training import METRIC_NIMG, Watch, train_generator
+    from xrarchive.radiographs import open_set
 
     return train_generator(
         open_set(set_dir),
@@ -169,6 +191,7 @@ def estimate_cost(set_dir: Path | None, *, settings: GeneratorSettings, devices:
 
     from xrarchive.gan.cost import estimate_cost, measure_rates
     from xrarchive.gan.devices import computes_bfloat16
+    from xrarchive.radiographs import open_set
 
     halved = settings.precision == "auto" and computes_bfloat16(torch.device("cpu"))
     dtype = torch.bfloat16 if halved or settings.precision == "bfloat16" else torch.float32
@@ -201,6 +224,7 @@ def train_classifier(
         on_status: Told after every network.
     """
     from xrarchive.classifier import training
+    from xrarchive.radiographs import open_set
 
     return training.train_classifier(
         open_set(set_dir), out, role=role, settings=settings, guide=guide, on_status=on_status
@@ -286,8 +310,9 @@ def publish(
         GateError, SettingsError, DamageError, AccessError, PlanChangedError, RemoteError: See `xrarchive.hub`.
     """
     from xrarchive import hub
+    from xrarchive.building import weights_path
 
-    weights = dict(zip(ROLES, (generator, guide, judge), strict=True))
+    weights = {"generator": generator, "guide": guide, "judge": judge}
     paths = None if no_weights else {role: weights_path(role, path) for role, path in weights.items()}
     publication = hub.plan_publication(
         archive_dir,
@@ -312,6 +337,8 @@ def publish(
 
 def _identifiers(set_dir: Path) -> set[str]:
     """Ids of the patients of a set and of their films, blank ones left out."""
+    from xrarchive.radiographs import open_set
+
     radiographs = open_set(set_dir)
     films = (Path(name).name for name in radiographs.table["image"].to_pylist())
     return {*radiographs.known_patients.tolist(), *films} - {""}
@@ -358,6 +385,7 @@ def show_radiographs(
         sheet: Also write a PNG with a row of films for each finding.
         on_status: Told how many films have been compared with all others.
     """
+    from xrarchive.radiographs import open_set
     from xrarchive.radiographs.overview import SHEET_COLUMNS, contact_sheet, describe_set
     from xrarchive.reporting.radiographs import render_set
 
@@ -484,6 +512,8 @@ def check(
         InputDataError: If there is no archive, or the generator is not the one the manifest names.
         DamageError: If the manifest is damaged.
     """
+    from xrarchive.building import weights_path
+
     report = check_archive(archive_dir, read_data=read_data, part=part, decode=decode, on_status=on_status)
     again = None
     if regenerate and not report.problems:
@@ -566,6 +596,7 @@ def import_xrv(
 ) -> XrvReport:
     """Turn weights of torchxrayvision into a classifier; see `xrarchive.classifier.xrv_import.import_xrv`."""
     from xrarchive.classifier import xrv_import
+    from xrarchive.radiographs import open_set
 
     return xrv_import.import_xrv(
         checkpoint, out, name=name, role=role, radiographs=open_set(set_dir), sha256=sha256, on_status=on_status

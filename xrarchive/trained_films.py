@@ -13,6 +13,7 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,9 @@ from safetensors import SafetensorError, safe_open
 
 from xrarchive.errors import DamageError
 from xrarchive.files import write_bytes
-from xrarchive.radiographs import RadiographSet
+
+if TYPE_CHECKING:
+    from xrarchive.radiographs import RadiographSet
 
 # Of the tensor in a weight file.
 FILMS = "films"

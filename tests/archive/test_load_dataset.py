@@ -12,7 +12,7 @@ from made_archive import FINDINGS, ROWS_PER_SHARD, SIZE_PX, make_archive, make_i
 from xrarchive.archive import schema
 from xrarchive.archive.manifest import read_manifest
 from xrarchive.archive.reader import read_pixels, read_table
-from xrarchive.archive.schema import data_features, features_of
+from xrarchive.archive.schema import DATA, features_of
 
 PLAN = make_plan()
 IMAGES = [make_image(PLAN, planned) for index in range(PLAN.units) for planned in PLAN.unit(index)]
@@ -77,7 +77,7 @@ def test_features_are_those_promised(rows):
     assert rows.features["image"] == Image(mode="L")
     assert rows.features["findings"] == List(ClassLabel(names=list(FINDINGS)))
     assert rows.features["Mass"] == Value("bool")
-    assert rows.features == data_features(FINDINGS)
+    assert rows.features == features_of(DATA, FINDINGS)
 
 
 def test_provenance_joins_by_image_id(made):
@@ -124,7 +124,7 @@ def test_files_besides_the_shards_are_never_taken_for_data(archive):
 
 def test_a_folder_whose_name_looks_like_a_partition(tmp_path):
     folder = make_archive(tmp_path / "seed=3" / "label=9")
-    assert read_table(folder).column_names == list(data_features(FINDINGS))
+    assert read_table(folder).column_names == list(features_of(DATA, FINDINGS))
     assert read_table(folder, ["label"]).column_names == ["label"]
 
 

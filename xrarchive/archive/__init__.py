@@ -18,10 +18,10 @@ wrote anew. Every shard is named in README's YAML, so that a missing one is an e
 holds at most 5,000 rows and 256 MiB of pixels, a row group 1,000 rows and 32 MiB. Image bytes are uncompressed and
 PLAIN, all else Snappy; pages carry checksums and an index, chunks are cut by content. No manifest means not finished.
 
-Columns of `data` (`schema.data_features`): image (PNG; `tEXt` Source = Synthetic, by xrarchive), image_id, label,
+Columns of `data` (`schema.data_columns`): image (PNG; `tEXt` Source = Synthetic, by xrarchive), image_id, label,
 findings (all asked for), one bool a finding (true = asked for, false = its absence asked for, null = nobody asked),
 guide_* and judge_* probabilities, soft_label, synthetic (always true), pixels_sha256.
-Columns of `provenance` (`schema.provenance_features`): image_id, build (index into the manifest's `builds`), seed and
+Columns of `provenance` (`schema.provenance_columns`): image_id, build (index into the manifest's `builds`), seed and
 draw (the start latent), steps, travel_deg, targets, nuisances, start_nuisances, latent.
 
 manifest.json, annotated:

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from xrarchive.archive.content import read_shard
 from xrarchive.archive.manifest import Manifest
-from xrarchive.archive.readme import schema_of
+from xrarchive.archive.readme import column_names
 from xrarchive.archive.schema import DATA
 from xrarchive.errors import InputDataError
 
@@ -33,7 +33,7 @@ def fitting_ids(data: Path, provenance: Path, manifest: Manifest, where: str) ->
 
     # Findings nobody asked about stay null, so that their columns are of one type in every shard.
     nullable = {pa.bool_(): pd.BooleanDtype()}
-    columns = [column for column in schema_of(DATA, manifest) if column != "image"]
+    columns = [name for name in column_names(DATA, manifest) if name != "image"]
     images = read_shard(data, columns, fix=_FIX).to_pandas(types_mapper=nullable.get)
     origins = read_shard(provenance, fix=_FIX).to_pandas()
     frame = images.merge(origins, on="image_id").assign(label=images["label"].map(dict(enumerate(manifest.findings))))

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xrarchive.archive.manifest import BuildRecord, Change, Manifest, Withdrawal, split_of
-from xrarchive.archive.readme import schema_of
+from xrarchive.archive.readme import column_names
 from xrarchive.archive.rows import Rows, Shards, differing_rows
 from xrarchive.archive.schema import CONFIGS
 from xrarchive.archive.source import Source
@@ -217,7 +217,7 @@ def _own_columns(manifest: Manifest, other: Manifest) -> tuple[str, ...]:
     if (manifest.findings, manifest.format) == (other.findings, other.format):
         return ()
     own, known = (
-        {f"{config}/{name}" for config in CONFIGS for name in schema_of(config, m)} for m in (manifest, other)
+        {f"{config}/{name}" for config in CONFIGS for name in column_names(config, m)} for m in (manifest, other)
     )
     return tuple(sorted(own - known))
 

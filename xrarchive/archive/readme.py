@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from xrarchive.archive.manifest import README_NAME, Manifest
-from xrarchive.archive.schema import CONFIG_NAMES, CONFIGS, features_of
+from xrarchive.archive.schema import CONFIG_NAMES, CONFIGS, columns_of, features_of
 from xrarchive.files import write_bytes
 from xrarchive.terms import licence_of, require_terms
 
@@ -43,11 +43,7 @@ def readme_head(manifest: Manifest) -> dict[str, Any]:
         "pretty_name": PRETTY_NAME,
         "configs": [_config(manifest, config) for config in CONFIGS],
         "dataset_info": [
-            {
-                "config_name": CONFIG_NAMES[config],
-                "features": schema_of(config, manifest)._to_yaml_list(),
-            }
-            for config in CONFIGS
+            {"config_name": CONFIG_NAMES[config], "features": _columns(config, manifest)} for config in CONFIGS
         ],
     }
 
@@ -126,9 +122,18 @@ def yaml_problems(folder: Path, manifest: Manifest) -> list[str]:
     ]
 
 
+def column_names(config: str, manifest: Manifest) -> list[str]:
+    """Names of the columns of one of an archive's configs, in their order."""
+    return [column["name"] for column in _columns(config, manifest)]
+
+
 def schema_of(config: str, manifest: Manifest) -> Any:
     """`datasets.Features` of one of an archive's configs."""
     return features_of(config, manifest.findings, mode=manifest.mode, version=manifest.format)
+
+
+def _columns(config: str, manifest: Manifest) -> list[dict[str, Any]]:
+    return columns_of(config, manifest.findings, mode=manifest.mode, version=manifest.format)
 
 
 def _config(manifest: Manifest, config: str) -> dict[str, Any]:

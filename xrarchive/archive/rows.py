@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from xrarchive.archive.content import UNREADABLE, read_groups
 from xrarchive.archive.manifest import split_of
-from xrarchive.archive.readme import schema_of
+from xrarchive.archive.readme import column_names
 from xrarchive.archive.schema import DATA, GUIDE_PREFIX, JUDGE_PREFIX, PROVENANCE, hash_pixels
 from xrarchive.archive.source import Source
 from xrarchive.archive.values import as_named, as_numbers, hash_rows, hash_texts, hash_value
@@ -78,7 +78,7 @@ def differing_rows(first: Shards, second: Shards, *, shared: bool = False) -> tu
 
 def _columns(shards: Shards) -> list[str]:
     """Columns as they are compared: hashes stand for images, and the split is one of `data`."""
-    stored = list(schema_of(shards.config, shards.source.manifest))
+    stored = column_names(shards.config, shards.source.manifest)
     own = [_PIXELS, _SPLIT] if shards.config == DATA else []
     return [*dict.fromkeys([*(name for name in stored if name not in {"image", "image_id"}), *own])]
 
@@ -141,7 +141,7 @@ def _groups(
     shards: Shards, name: str, mask: NDArray[np.bool_] | None
 ) -> Iterator[tuple[pa.Table, dict[str, NDArray[np.uint64]]]]:
     """The rows of each row group that the mask wants, as they stand and as numbers."""
-    source, stored, start = shards.source, list(schema_of(shards.config, shards.source.manifest)), 0
+    source, stored, start = shards.source, column_names(shards.config, shards.source.manifest), 0
     if shards.config == DATA and _PIXELS in stored:
         stored.remove("image")
     path = shards.paths[name]
