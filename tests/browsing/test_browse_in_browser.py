@@ -86,6 +86,8 @@ def test_only_the_rows_near_the_window_are_drawn_and_all_can_be_reached(visit, p
 def test_the_keyboard_alone(visit, page_path):
     found = visit(page_path)
     columns = int(found.page.get_attribute("#wall", "aria-colcount"))
+    press(found, "ArrowRight")
+    assert place(found) == 0
     press(found, "/")
     assert found.page.evaluate("() => document.activeElement.id") == "text"
     found.page.keyboard.type("Effusion+Mass-00000")

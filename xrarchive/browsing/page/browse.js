@@ -285,6 +285,10 @@ function keys(event) {
     byId('filters').open = true;
     byId('text').focus();
   }
+  if (/^Arrow(Left|Right)$/.test(event.key) && event.target === document.body && shown.length) {
+    event.preventDefault();
+    activate(active, true);
+  }
   if (event.key === 'Escape' && byId('filters').contains(event.target) && shown.length) { event.preventDefault(); activate(active, true); }
 }
 
