@@ -121,9 +121,15 @@ CONTACT_SHEET_COLUMNS = 10
 
 @dataclass(frozen=True)
 class Checked(CheckReport):
-    """The outcome of a check; `regenerated` says what came of making images again, None = not asked or not sound."""
+    """The outcome of a check.
+
+    Attributes:
+        regenerated: What came of making images again, None = not asked or not sound.
+        signed_by: Who signed the manifest, None = not asked.
+    """
 
     regenerated: Regenerated | None
+    signed_by: str | None = None
 
 
 def user_cache() -> Path:
@@ -276,6 +282,7 @@ def publish(
     gated: Literal["auto", "manual"] | None = None,
     permission: str = "",
     to: Path | None = None,
+    sign: Path | None = None,
     radiographs: Sequence[Path] = (),
     dry_run: bool = False,
     confirm: Callable[[Publication], bool] = lambda _plan: True,
@@ -298,6 +305,7 @@ def publish(
         gated: Whether whoever asks is let in at once ("auto") or by hand ("manual"); None = everybody.
         permission: Who permitted what the terms of the films alone do not, and where that is written.
         to: A folder or mounted share to publish into, instead of a Hub.
+        sign: SSH key to sign the manifest with, unless this is a dry run; see `xrarchive.archive.signing`.
         radiographs: Sets at hand, whose patients and films must be named in no text that goes up.
         dry_run: Check everything, send nothing. The Hub is asked what is there if there is a token for it.
         confirm: Asked with the plan before anything is sent.
@@ -310,8 +318,11 @@ def publish(
         GateError, SettingsError, DamageError, AccessError, PlanChangedError, RemoteError: See `xrarchive.hub`.
     """
     from xrarchive import hub
+    from xrarchive.archive import signing
     from xrarchive.building import weights_path
 
+    if sign is not None and not dry_run:
+        signing.sign(archive_dir, sign)
     weights = {"generator": generator, "guide": guide, "judge": judge}
     paths = None if no_weights else {role: weights_path(role, path) for role, path in weights.items()}
     publication = hub.plan_publication(
@@ -495,6 +506,7 @@ def check(
     decode: bool = False,
     regenerate: int = 0,
     generator: Path | None = None,
+    signers: Path | None = None,
     on_status: OnStatus = ignore_status,
 ) -> Checked:
     """Compare an archive with its manifest, and some of its images with what the generator makes of their latents.
@@ -506,13 +518,17 @@ def check(
         decode: Whether to decode every image.
         regenerate: How many images to make again, evenly spread over the archive; 0 = none.
         generator: Weights of the build; None = bundled.
+        signers: Public SSH keys, one of which must have signed the manifest; None = nobody need have.
         on_status: Told of each shard.
 
     Raises:
         InputDataError: If there is no archive, or the generator is not the one the manifest names.
-        DamageError: If the manifest is damaged.
+        DamageError: If the manifest is damaged, or not signed by one of `signers`.
     """
+    from xrarchive.archive import signing
     from xrarchive.building import weights_path
+
+    signed_by = None if signers is None else signing.verify(archive_dir, signers)
 
     report = check_archive(archive_dir, read_data=read_data, part=part, decode=decode, on_status=on_status)
     again = None
@@ -524,7 +540,7 @@ def check(
         Problem("not-regenerated", name, "is another image when it is made again")
         for name in (again.failed if again else ())
     ]
-    return Checked(**{**vars(report), "problems": (*report.problems, *failed)}, regenerated=again)
+    return Checked(**{**vars(report), "problems": (*report.problems, *failed)}, regenerated=again, signed_by=signed_by)
 
 
 def status(run_dir: Path, *, plot: Path | None = None) -> dict[str, Any]:

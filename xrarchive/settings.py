@@ -184,6 +184,7 @@ class PublishSettings:
     private: bool = False
     gated: Literal["auto", "manual"] | None = None
     to: Path | None = None
+    sign: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -427,4 +428,5 @@ TEMPLATE = """\
 # private = false                    # whether new repositories are private
 # gated = "manual"                   # example: whoever asks is let in by hand; or "auto"
 # to = "/srv/archives"               # example: a folder to publish into, instead of a Hub
+# sign = "keys/publisher"            # example: private SSH key that signs the manifest
 """

@@ -51,6 +51,7 @@ class Built:
 class Checked:
     problems: tuple[dict[str, str], ...] = ()
     regenerated: dict[str, Any] | None = None
+    signed_by: str | None = None
 
     @property
     def sound(self) -> bool:

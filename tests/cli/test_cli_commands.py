@@ -72,6 +72,8 @@ ARRIVES = [
     ("check --read-data --decode", "check", {"read_data": True, "part": (1, 1), "decode": True}),
     ("check --read-data-subset 3/7", "check", {"read_data": True, "part": (3, 7)}),
     ("check --regenerate 5 --generator w", "check", {"read_data": False, "regenerate": 5, "generator": Path("w")}),
+    ("check --signers k.pub", "check", {"signers": Path("k.pub")}),
+    ("publish a me/x --sign key --dry-run", "publish", {"sign": Path("key"), "dry_run": True}),
     ("status run", "status", {"plot": None}),
     ("status run --plot curves.png", "status", {"plot": Path("curves.png")}),
 ]

@@ -1,4 +1,4 @@
-"""The files that `card` writes beside README.md: a machine-readable description, a citation, a scorecard, pictures.
+"""The files beside README.md that `card` writes, and a signature: description, citation, scorecard, pictures.
 
 Each holds the sha256 of the manifest it was made for, so that one of another state is found by reading it. They show
 and describe images, and therefore leave with the state they belong to.
@@ -8,9 +8,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from xrarchive.archive.manifest import CITATION_NAME, CROISSANT_NAME, SAMPLES, SCORECARD_NAME, Manifest
+from xrarchive.archive.manifest import (
+    CITATION_NAME,
+    CROISSANT_NAME,
+    SAMPLES,
+    SCORECARD_NAME,
+    SIGNATURE_NAME,
+    Manifest,
+)
 
-COMPANIONS = (CROISSANT_NAME, CITATION_NAME, SCORECARD_NAME)
+COMPANIONS = (CROISSANT_NAME, CITATION_NAME, SCORECARD_NAME, SIGNATURE_NAME)
 
 
 def find_companions(folder: Path) -> list[str]:

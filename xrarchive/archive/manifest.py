@@ -31,6 +31,7 @@ CROISSANT_NAME = "croissant.json"
 CITATION_NAME = "CITATION.cff"
 SCORECARD_NAME = "SCORECARD.md"
 SAMPLES = "samples"
+SIGNATURE_NAME = "manifest.json.sig"
 FORMAT = 2
 _SCHEMA = "xrarchive.manifest/"
 FIRST_VERSION = "1.0.0"

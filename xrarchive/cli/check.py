@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from xrarchive.cli.options import FILE, FOLDER, example, json_option, part
-from xrarchive.cli.output import Result, emit, say
+from xrarchive.cli.output import Result, emit, escape, say
 from xrarchive.cli.progress import progress
 from xrarchive.errors import EXIT_OK, DamageError
 from xrarchive.settings import load_project
@@ -22,7 +22,10 @@ from xrarchive.settings import load_project
     "--regenerate", metavar="N", type=click.IntRange(min=1), default=None, help="Make N images again, compare."
 )
 @click.option("--generator", metavar="W", type=FILE, help="For --regenerate.  [default: bundled]")
-@json_option("ok, problems (id, path, message), files, rows, manifest_sha256, read_data, hashed_bytes, regenerated")
+@click.option("--signers", metavar="KEYS", type=FILE, help="Public SSH keys, one of which must have signed it.")
+@json_option(
+    "ok, problems (id, path, message), files, rows, manifest_sha256, read_data, hashed_bytes, regenerated, signed_by"
+)
 def check(
     as_json: bool,
     archive: Path | None,
@@ -31,6 +34,7 @@ def check(
     decode: bool,
     regenerate: int | None,
     generator: Path | None,
+    signers: Path | None,
 ) -> int:
     """Compare an archive with its manifest. Exit code 6 if anything differs."""
     from xrarchive import pipeline
@@ -44,6 +48,7 @@ def check(
             decode=decode,
             regenerate=regenerate or 0,
             generator=generator,
+            signers=signers,
             on_status=on_status,
         )
     emit("check", report, _show, as_json=as_json, ok=report.sound)
@@ -61,5 +66,7 @@ def _show(result: Result) -> None:
             )
         for name, (there, here) in again["versions"].items():
             say(f"{name} was {there} when the archive was built and is {here} here.")
+    if result["signed_by"] is not None:
+        say(f"The manifest was signed by {escape(result['signed_by'])}.")
     count = len(result["problems"])
     say("No problem found." if not count else f"{count} problem{'s' if count > 1 else ''} found.")

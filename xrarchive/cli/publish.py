@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from xrarchive.cli.failures import missing
-from xrarchive.cli.options import FOLDER, example, json_option, weights_options
+from xrarchive.cli.options import FILE, FOLDER, example, json_option, weights_options
 from xrarchive.cli.output import Result, cell, emit, escape, say, table
 from xrarchive.cli.progress import amount, progress
 from xrarchive.errors import EXIT_INTERRUPTED, EXIT_OK
@@ -47,6 +47,7 @@ from xrarchive.settings import PublishSettings, load_project, require, resolve
     help="Who permitted what the terms alone do not, and where that is written. Published with the tag.",
 )
 @click.option("--to", metavar="FOLDER", type=FOLDER, help="A folder or mounted share to publish into, not a Hub.")
+@click.option("--sign", metavar="KEY", type=FILE, help="Private SSH key to sign the manifest with.")
 @click.option("--retract", metavar="vX.Y.Z", help="Mark a published version of REPO as taken back.")
 @click.option("--reason", metavar="TEXT", help="Why, for all who used it; with --retract.")
 @click.option("--dry-run", is_flag=True, help="Check everything, show the plan, send nothing.")
@@ -87,6 +88,7 @@ def publish(
             gated=chosen.gated,
             permission=permission,
             to=chosen.to,
+            sign=chosen.sign,
             radiographs=tuple(folder for folder in project.validate.radiographs or () if folder.is_dir()),
             **weights,
             dry_run=dry_run,
