@@ -21,13 +21,14 @@ from xrarchive.archive.manifest import (
     CHANGELOG_NAME,
     MANIFEST_NAME,
     README_NAME,
+    SIGNATURE_NAME,
     VALIDATION_NAME,
     Manifest,
     read_manifest,
 )
 from xrarchive.archive.reader import CheckReport, Problem, check_archive, read_pixels, read_table
 from xrarchive.archive.sums import write_sums
-from xrarchive.errors import InputDataError
+from xrarchive.errors import DamageError, InputDataError
 from xrarchive.files import atomic_path, is_locked, read_json, write_bytes, write_json
 from xrarchive.pixels import write_grid
 from xrarchive.records import OnStatus, ignore_status
@@ -523,23 +524,23 @@ def check(
 
     Raises:
         InputDataError: If there is no archive, or the generator is not the one the manifest names.
-        DamageError: If the manifest is damaged, or not signed by one of `signers`.
+        DamageError: If the manifest is damaged.
     """
     from xrarchive.archive import signing
     from xrarchive.building import weights_path
 
-    signed_by = None if signers is None else signing.verify(archive_dir, signers)
-
     report = check_archive(archive_dir, read_data=read_data, part=part, decode=decode, on_status=on_status)
-    again = None
+    failed, signed_by, again = [], None, None
+    if signers is not None:
+        try:
+            signed_by = signing.verify(archive_dir, signers)
+        except DamageError as err:
+            failed.append(Problem("not-signed", SIGNATURE_NAME, err.message))
     if regenerate and not report.problems:
         from xrarchive.regenerating import regenerate as make_again
 
         again = make_again(archive_dir, weights_path("generator", generator), count=regenerate)
-    failed = [
-        Problem("not-regenerated", name, "is another image when it is made again")
-        for name in (again.failed if again else ())
-    ]
+        failed += [Problem("not-regenerated", name, "is another image when it is made again") for name in again.failed]
     return Checked(**{**vars(report), "problems": (*report.problems, *failed)}, regenerated=again, signed_by=signed_by)
 
 

@@ -38,6 +38,7 @@ def test_a_signature_names_its_signer(signed, keys, tmp_path):
     assert verify(signed, listed) == "head-of-data"
     assert pipeline.check(signed, signers=listed).signed_by == "head-of-data"
     assert pipeline.check(signed).signed_by is None
+    assert pipeline.check(signed, read_data=True, signers=listed).sound
 
 
 def test_ssh_keygen_alone_can_verify_it(signed, keys, tmp_path):
@@ -56,6 +57,9 @@ def test_the_same_manifest_is_signed_once(signed, keys):
 def test_another_key_another_manifest_or_none_is_refused(signed, keys):
     with pytest.raises(DamageError, match="no signature of this manifest by a key in"):
         verify(signed, keys / "mallory.pub")
+    (problem,) = pipeline.check(signed, signers=keys / "mallory.pub").problems
+    assert (problem.id, problem.path) == ("not-signed", SIGNATURE_NAME)
+    assert str(keys / "mallory.pub") in problem.message
     manifest = signed / "manifest.json"
     manifest.write_bytes(manifest.read_bytes().replace(b'"rows": 18', b'"rows": 17', 1))
     with pytest.raises(DamageError, match="no signature of this manifest"):

@@ -9,6 +9,7 @@ Format 2. `read_manifest` reads formats 1 and 2 and refuses others by name; only
       validation.json                 written by `validate`; names the manifest's sha256
       croissant.json, CITATION.cff, SCORECARD.md, samples/<Finding>.png
                                       written by `card`; each holds the manifest's sha256
+      manifest.json.sig               an SSH signature of manifest.json, if its publisher made one
       data/train-00000.parquet        default config: images, labels, scores
       provenance/train-00000.parquet  how each image came about, joined by image_id
       .work/                          units of an unfinished build or extension; gone when the manifest has them

@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from xrarchive.archive.manifest import MANIFEST_NAME, SIGNATURE_NAME, read_manifest
+from xrarchive.archive.sums import write_sums
 from xrarchive.errors import DamageError, InputDataError
 from xrarchive.files import write_bytes
 
@@ -48,6 +49,7 @@ def sign(folder: Path, key: Path) -> Path:
         )
     # ssh-keygen reads no further than the signature; the line tells whose it is when the manifest has changed.
     write_bytes(path, signature.stdout + f"manifest sha256 {manifest.sha256}\n".encode())
+    write_sums(folder, manifest)
     return path
 
 
@@ -78,8 +80,9 @@ def verify(folder: Path, signers: Path) -> str:
         name = found.stdout.decode(errors="replace").partition("\n")[0]
         done = _run("-Y", "verify", *files, "-I", name, "-n", _NAMESPACE, data=data) if name else found
     if not name or done.returncode:
+        said = _said(done).replace(str(allowed), str(signers))
         raise DamageError(
-            f"{path} is no signature of this manifest by a key in {signers}: {_said(done)}.",
+            f"{path} is no signature of this manifest by a key in {signers}: {said}.",
             fix="Compare the key with the publisher's own; if it is the right one, do not use the archive.",
             path=path,
         )
