@@ -12,6 +12,8 @@ from typing import Literal
 from xrarchive.files import sha256_bytes
 
 Kind = Literal["dataset", "model"]
+# The Hub's names, as a regular expression: they hold no `--` or `..` and do not end with `.git`.
+REPO = r"[A-Za-z0-9](?:(?!--|\.\.)[\w.-])*/[A-Za-z0-9](?:(?!--|\.\.)[\w.-])*(?<!\.git)"
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xrarchive.errors import InputDataError
+from xrarchive.hub.content import REPO
 
-# The Hub's names hold no `--` or `..` and do not end with `.git`.
-_REMOTE = re.compile(
-    r"(?![^@]*(--|\.\.))(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?<!\.git))(@(?P<revision>[^\s@]+))?", re.ASCII
-)
+_REMOTE = re.compile(rf"(?P<repo>{REPO})(@(?P<revision>[^\s@]+))?", re.ASCII)
 _VERSION = re.compile(r"v\d+\.\d+\.\d+")
 
 

@@ -35,7 +35,7 @@ from xrarchive.archive.sums import render_sums
 from xrarchive.errors import DamageError, GateError, InputDataError, SettingsError
 from xrarchive.files import dump_json, read_json, sha256_file
 from xrarchive.hub.access import PUBLIC, Access, require_release
-from xrarchive.hub.content import RepoContent, Upload, in_memory
+from xrarchive.hub.content import REPO, RepoContent, Upload, in_memory
 from xrarchive.hub.scanning import require_clean
 from xrarchive.hub.versions import VERSION, ordered
 from xrarchive.records import OnStatus, Status, ignore_status
@@ -48,7 +48,6 @@ OPTIONAL = (REPORT_NAME, CHANGELOG_NAME, *COMPANIONS)
 _HASHERS = 4  # threads: hashing leaves the interpreter to others
 WEIGHT_ROLES = ("generator", "guide", "judge")
 
-_REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 # What an unrendered template (not BibTeX's "{{Title}}") and the Hub's own card template leave behind.
 _UNFILLED = re.compile(r"\{\{\s|\{%\s|\[More Information Needed\]", re.IGNORECASE)
 
@@ -194,7 +193,7 @@ def _check_names(repo: str, version: str | None, model_repo: str | None) -> None
             fix="Give for example --version 1.0.0.",
         )
     for name in (repo, model_repo):
-        if name is not None and (not _REPO.fullmatch(name) or ".." in name or "--" in name or name.endswith(".git")):
+        if name is not None and not re.fullmatch(REPO, name, re.ASCII):
             raise SettingsError(
                 f"The repository {name!r} is not of the form owner/name (letters, digits, '_', '-', '.').",
                 fix="Give the repository as on the Hub, for example jane/chest-xrays.",

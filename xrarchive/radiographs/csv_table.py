@@ -25,7 +25,7 @@ from xrarchive.findings import DECLARE_FIX, NO_FINDING, nearest, require_known
 _MAX_UNPACKED_BYTES = 2_000_000_000
 _LONGEST_HEADER = 100_000
 _HEADER_LINES = 5
-_PACKING_ERRORS = (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError)
+_PACKING_ERRORS = (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError)
 _MANGLED = re.compile(r"\d(?:[.,]\d+)?[Ee]\+\d{1,2}")
 
 

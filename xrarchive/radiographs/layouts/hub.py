@@ -15,11 +15,6 @@ from xrarchive.radiographs.layouts.rows import Choices, Reading
 
 NAME = "hub"
 _PREFIX = "hf:"
-# The Hub's names hold no `--` or `..` and do not end with `.git`.
-_NAME = re.compile(
-    r"hf:(?![^@]*(?:--|\.\.))(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?<!\.git))(?:@(?P<revision>[\w./-]+))?",
-    re.ASCII,
-)
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _MAX_FILES = 10_000
 
@@ -38,11 +33,18 @@ def is_remote(source: Path) -> bool:
         )
     if not name.startswith(_PREFIX):
         return False
-    if not _NAME.fullmatch(name) or ".." in name:
+    if not _parse(name):
         raise InputDataError(
             f"{name!r} is no name of a dataset of a Hub.", fix="Write hf:OWNER/NAME or hf:OWNER/NAME@REVISION."
         )
     return True
+
+
+def _parse(name: str) -> re.Match[str] | None:
+    from xrarchive.hub.content import REPO  # here, as in `read`
+
+    found = re.fullmatch(rf"{_PREFIX}(?P<repo>{REPO})(?:@(?P<revision>[\w./-]+))?", name, re.ASCII)
+    return found if ".." not in name else None
 
 
 def read(source: Path, choices: Choices) -> Reading:
@@ -56,7 +58,7 @@ def read(source: Path, choices: Choices) -> Reading:
     from xrarchive.hub.client import open_hub
     from xrarchive.hub.content import RepoContent
 
-    found = _NAME.fullmatch(str(source))
+    found = _parse(str(source))
     if found is None:
         raise ValueError(f"{source} names no dataset of a Hub")
     content = RepoContent(found["repo"], "dataset", uploads=(), claims=())
