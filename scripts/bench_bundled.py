@@ -2,7 +2,9 @@
 
 .venv/bin/python scripts/bench_bundled.py
 
-1. Generator: random draws against held-out films, KID in ImageNet features, with the real-versus-real floor.
+1. Generator: random draws against held-out films in both feature spaces: KID and FD with the real-versus-real floor,
+   precision, recall, density and coverage beside what training films get. Again after JPEG coding: films come from JPEG
+   files, and a part of every distance is that texture. `--only generator --generator FILE` measures another snapshot.
 2. Archive: a build of --per-class images, validated against the same held-out films.
 3. Classifiers: AUROC on real test films and cross-fitted, per finding.
 """
@@ -21,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from xrarchive import pipeline
@@ -32,13 +35,18 @@ from xrarchive.files import write_json
 from xrarchive.gan.snapshots import load_snapshot
 from xrarchive.gan.training import TRAINING_SPLITS
 from xrarchive.latents import draw_latent
+from xrarchive.pixels import Pixels
 from xrarchive.radiographs import RadiographSet, ingest, open_set
 from xrarchive.synthesis import render
+from xrarchive.validation.coverage import Features, Manifold, manifold
+from xrarchive.validation.degrading import recompressed
 from xrarchive.validation.fidelity import METRICS, measure_fidelity
+from xrarchive.validation.measures import Measure, as_bound, measure_estimate
 from xrarchive.validation.summary import summary_rows
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BUNDLED = REPOSITORY / "xrarchive" / "bundled"
+JPEG_QUALITY = 90
 README_START, README_END = "<!-- figures: scripts/bench_bundled.py --write -->", "<!-- end of figures -->"
 
 
@@ -50,13 +58,21 @@ def main() -> int:
         "--images", type=int, default=2_000, help="random draws, and held-out films at most [default: 2000]"
     )
     parser.add_argument("--per-class", type=int, default=100, help="images for each offered finding [default: 100]")
+    parser.add_argument(
+        "--generator", type=Path, default=bundled_weights("generator"), help="snapshot [default: bundled]"
+    )
+    parser.add_argument("--only", choices=["generator"], help="stop after the generator's figures")
     parser.add_argument("--write", action="store_true", help="also put the figures into the package and README")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
         radiographs = Path(work) / "mednist64"
         ingest(arguments.data / "mednist", radiographs, terms=("mednist",))
+        generator = measure_generator(open_set(radiographs), arguments.generator, arguments.images)
+        if arguments.only:
+            print(json.dumps(generator))
+            return 0
         result = {
-            "generator": measure_generator(open_set(radiographs), arguments.images),
+            "generator": generator,
             **measure_archive(radiographs, Path(work) / "archive", arguments.per_class),
             "classifiers": classifier_figures(),
             "per_class": arguments.per_class,
@@ -118,21 +134,44 @@ def _floor(found: dict[str, Any]) -> str:
     return f"{floor['value']:.3f} real vs real, n = {floor['n']:,}" if floor.get("value") is not None else ""
 
 
-def measure_generator(films: RadiographSet, count: int) -> dict[str, Any]:
+def measure_generator(films: RadiographSet, path: Path, count: int) -> dict[str, Any]:
     """Random draws against as many held-out films, none of which has an identical twin among the training films."""
-    snapshot = load_snapshot(bundled_weights("generator"))
-    latents = torch.stack([draw_latent(seed, 0, snapshot.settings.latent_size) for seed in range(count)])
+    snapshot = load_snapshot(path)
     held_out = films.unseen_rows("holdout", seen=TRAINING_SPLITS)
-    rows = np.random.default_rng(1).choice(held_out, min(count, len(held_out)), replace=False)
-    made, real = imagenet_features(render(snapshot.generator, latents)), imagenet_features(films.pixels[np.sort(rows)])
-    found = {
-        metric.name: measure_fidelity(metric, made, real, patients=None, seed=0, space=IMAGENET) for metric in METRICS
-    }
+    count = min(count, len(held_out))
+    latents = torch.stack([draw_latent(seed, 0, snapshot.settings.latent_size) for seed in range(count)])
+    drawn = render(snapshot.generator, latents)
+    real, trained_on = (_some(films, rows, count) for rows in (held_out, films.rows(*TRAINING_SPLITS)))
+    judge = load_classifier(bundled_weights("judge"), role="judge")
     shown = snapshot.meta["nimg"] + snapshot.meta.get("nimg_before", 0)
-    print(f"Generator ({shown:,} images shown): {count:,} draws against {len(rows):,} held-out films")
-    for name, measure in found.items():
-        print(f"  {name:8}  {_told(measure)}")
-    return {"images_shown": shown, **found}
+    print(f"Generator ({shown:,} images shown): {count:,} draws against {count:,} held-out films")
+    result: dict[str, Any] = {"images_shown": shown, "sha256": snapshot.sha256}
+    for space, features in ((IMAGENET, imagenet_features), ("judge", judge.features)):
+        real_rows, made_rows = features(real), features(drawn)
+        ceiling = manifold(real_rows, features(trained_on), resamples=1)
+        for coding, rows in (("png", made_rows), ("jpeg", features(recompressed(drawn, JPEG_QUALITY)))):
+            result.setdefault(space, {})[coding] = _held_against(real_rows, rows, ceiling, space)
+            print(f"  {space}, images as {coding.upper()}")
+            for name, found in result[space][coding].items():
+                print(f"    {name:10} {_told(found)}")
+    return result
+
+
+def _some(films: RadiographSet, rows: npt.NDArray[np.int64], count: int) -> Pixels:
+    return films.pixels[np.sort(np.random.default_rng(1).choice(rows, count, replace=False))]
+
+
+def _held_against(real: Features, made: Features, ceiling: Manifold, space: str) -> dict[str, Measure]:
+    """Both distances, then the four shares with what training films get in the same place."""
+    found = {
+        metric.name: measure_fidelity(metric, made, real, patients=None, seed=0, space=space) for metric in METRICS
+    }
+    overlap = manifold(real, made)
+    for name in ("precision", "recall", "density", "coverage"):
+        of_films = as_bound(getattr(ceiling, name), len(real), "Of as many films that the generator was trained on.")
+        estimate = getattr(overlap, name)
+        found[name] = measure_estimate(estimate, n=len(made), note="", otherwise="", extra={"ceiling": of_films})
+    return found
 
 
 def measure_archive(radiographs: Path, out: Path, per_class: int) -> dict[str, Any]:
@@ -167,8 +206,10 @@ def classifier_figures() -> dict[str, Any]:
 def _told(measure: dict[str, Any]) -> str:
     if measure["value"] is None:
         return f"not measured: {measure['reason']}"
-    floor = measure["floor"]
-    return f"{measure['value']:.4f} ({measure['low']:.4f} to {measure['high']:.4f}), real vs real {floor['value']:.4f}"
+    told = f"{measure['value']:.4f} ({measure['low']:.4f} to {measure['high']:.4f})"
+    if "ceiling" in measure:
+        return f"{told}, training films {measure['ceiling']['value']:.4f}"
+    return f"{told}, real vs real {measure['floor']['value']:.4f}"
 
 
 if __name__ == "__main__":

@@ -54,6 +54,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=data, help="folder with mednist [default: %(default)s]")
     parser.add_argument("--work", type=Path, default=Path("runs/compare"), help="runs [default: %(default)s]")
     parser.add_argument("--minutes", type=float, default=20.0, help="training time of each [default: %(default)s]")
+    parser.add_argument("--nimg", type=int, help="images shown by each, instead of equal time [default: by --minutes]")
     parser.add_argument("--resolution", type=int, default=32, help="px [default: %(default)s]")
     arguments = parser.parse_args()
 
@@ -65,8 +66,10 @@ def main() -> int:
         values = dict(parse_assignment(item) for item in candidate.split())
         changes = check_table(GeneratorSettings, values, "candidate")
         settings = GeneratorSettings(**{"resolution": arguments.resolution, **changes})  # type: ignore[arg-type]
+        nimg = arguments.nimg or images_in(films, settings, arguments.minutes * 60)
+        settings = dataclasses.replace(settings, nimg=nimg)
         out = arguments.work / (candidate.replace(" ", ",") or "balanced")
-        kid, nimg, seconds = train_and_measure(films, out, settings, arguments.minutes * 60)
+        kid, nimg, seconds = train_and_measure(films, out, settings)
         print(
             f"{candidate or 'balanced':40} KID {kid.value:.3f} ({kid.low:.3f} to {kid.high:.3f})  "
             f"{nimg:,} images in {seconds / 60:.1f} min",
@@ -75,12 +78,9 @@ def main() -> int:
     return 0
 
 
-def train_and_measure(
-    films: RadiographSet, out: Path, settings: GeneratorSettings, seconds: float
-) -> tuple[Kid, int, float]:
-    """Train for about `seconds`; KID of the result, images shown, and the seconds it really took."""
+def train_and_measure(films: RadiographSet, out: Path, settings: GeneratorSettings) -> tuple[Kid, int, float]:
+    """Train; KID of the result, images shown, and the seconds it took."""
     keep_heap()
-    settings = dataclasses.replace(settings, nimg=images_in(films, settings, seconds))
     started_s = time.monotonic()
     report = train_generator(films, out, settings=settings, watch=Watch(metric_nimg=0))
     taken_s = time.monotonic() - started_s

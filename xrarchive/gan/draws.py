@@ -14,7 +14,7 @@ from torch import Tensor
 
 from xrarchive.gan.settings import GeneratorSettings
 
-_LATENT_STREAM, _ORDER_STREAM, _MIX_STREAM, _FIXED_STREAM = range(4)
+_LATENT_STREAM, _ORDER_STREAM, _MIX_STREAM, _FIXED_STREAM, _AUGMENTATION_STREAM = range(5)
 Indices = npt.NDArray[np.int64]
 
 
@@ -49,6 +49,12 @@ def draw_mix(settings: GeneratorSettings, nimg: int, count: int, *, retry: int =
     """float32 [count, 1, 1, 1] uniform in [0, 1): where between real and generated the penalty is taken."""
     rng = _rng(settings.seed, _MIX_STREAM, nimg, retry=retry)
     return torch.from_numpy(rng.random((count, 1, 1, 1), dtype=np.float32))
+
+
+def draw_augmentation(settings: GeneratorSettings, nimg: int, count: int, *, retry: int = 0) -> Tensor:
+    """float32 [count, 3] uniform in [-1, 1): shift down, shift right, change of contrast."""
+    rng = _rng(settings.seed, _AUGMENTATION_STREAM, nimg, retry=retry)
+    return torch.from_numpy(rng.random((count, 3), dtype=np.float32)) * 2 - 1
 
 
 def fixed_latents(settings: GeneratorSettings, count: int) -> Tensor:

@@ -51,6 +51,9 @@ class GeneratorSettings:
         r1_interval: Steps between two R1 penalties (Karras et al. 2020).
         gp_lambda: Weight of the gradient penalty, for `wgan-gp`.
         drift: Weight of the squared critic output, for `wgan-gp`.
+        shift: Largest random shift of a radiograph, as a share of its side, its edge repeated; 0 = none. What the
+            generator makes is shifted like this too.
+        contrast: Largest random change of a radiograph's contrast around middle grey, as a share; 0 = none.
         black: What black is to the networks, white being 1; snapshots always speak [-1, 1].
         learning_rate: Adam's, for both networks; 0 = by resolution.
         beta2: Adam's second moment decay; the first is 0.
@@ -85,6 +88,8 @@ class GeneratorSettings:
     r1_interval: int = 8
     gp_lambda: float = 10.0
     drift: float = 1e-3
+    shift: float = 0.0
+    contrast: float = 0.0
     black: float = -1.0
     learning_rate: float = 0.0
     beta2: float = 0.99
@@ -111,7 +116,7 @@ class GeneratorSettings:
         )
         _require(min(self.growth_nimg, self.fade_nimg, self.groups) >= 0, "counts must not be negative")
         _require(0 <= self.fade_share <= 1, f"fade_share must lie between 0 and 1, got {self.fade_share}")
-        for name in ("averaging", "averaging_share"):
+        for name in ("averaging", "averaging_share", "shift", "contrast"):
             _require(0 <= getattr(self, name) < 1, f"{name} must lie between 0 and 1, got {getattr(self, name)}")
         _require(self.black in (-1, 0), f"black must be -1 or 0, got {self.black}")
         for name in ("stage_nimg", "batches"):

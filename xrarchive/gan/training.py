@@ -23,9 +23,9 @@ from xrarchive.errors import DamageError, InputDataError, storage_errors
 from xrarchive.files import atomic_path, locked, write_json
 from xrarchive.gan.checkpoints import load_newest, save_checkpoint
 from xrarchive.gan.devices import Devices, open_devices, with_precision
-from xrarchive.gan.draws import batch_of, fixed_latents
+from xrarchive.gan.draws import batch_of, draw_augmentation, fixed_latents
 from xrarchive.gan.health import SATURATED_GAP, feature_variance
-from xrarchive.gan.loading import load_batch
+from xrarchive.gan.loading import augment, load_batch
 from xrarchive.gan.monitor import Monitor, Tick, peak_memory_bytes
 from xrarchive.gan.ranges import grey, signed
 from xrarchive.gan.realism import HeldOut, kid_to_radiographs, reference_features
@@ -214,6 +214,9 @@ def _step(run: _Run, state: TrainingState, stage: Stage, alpha: float) -> Losses
     count = stage.batch // devices.world
     mine = rows[devices.rank * count : (devices.rank + 1) * count]
     real = load_batch(run.radiographs, mine, stage.px, alpha, run.settings).to(devices.device)
+    if run.settings.shift or run.settings.contrast:
+        spread = devices.part(draw_augmentation(run.settings, state.nimg, stage.batch, retry=state.retry))
+        real = augment(real, spread, run.settings)
     return train_step(state, run.settings, real, batch=stage.batch, alpha=alpha, devices=devices)
 
 

@@ -70,7 +70,7 @@ def _contrast(pixels: Pixels, level: int, _rng: np.random.Generator) -> Pixels:
 
 
 def _jpeg(pixels: Pixels, level: int, _rng: np.random.Generator) -> Pixels:
-    return np.stack([_recompressed(film, _JPEG_QUALITY[level]) for film in pixels])
+    return recompressed(pixels, _JPEG_QUALITY[level])
 
 
 def _crop(pixels: Pixels, level: int, _rng: np.random.Generator) -> Pixels:
@@ -81,11 +81,15 @@ def _crop(pixels: Pixels, level: int, _rng: np.random.Generator) -> Pixels:
     return np.stack([np.asarray(film) for film in films])
 
 
-def _recompressed(film: Pixels, quality: int) -> Pixels:
-    stream = io.BytesIO()
-    Image.fromarray(film).save(stream, "JPEG", quality=quality)
-    with Image.open(stream) as image:
-        return np.asarray(image)
+def recompressed(pixels: Pixels, quality: int) -> Pixels:
+    """uint8 [N, H, W] as they come back from JPEG files of this quality (1 to 95)."""
+    films = []
+    for film in pixels:
+        stream = io.BytesIO()
+        Image.fromarray(film).save(stream, "JPEG", quality=quality)
+        with Image.open(stream) as image:
+            films.append(np.asarray(image))
+    return np.stack(films)
 
 
 def _grey(values: npt.NDArray[np.floating]) -> Pixels:
