@@ -22,6 +22,7 @@ from xrarchive.gan.state import TrainingState, new_state
 from xrarchive.gan.training import TrainingReport, train_generator
 from xrarchive.radiographs import RadiographSet
 from xrarchive.records import Status
+from xrarchive.weights import read_meta
 
 Train = Callable[..., TrainingReport]
 HALF = torch.finfo(torch.float16).eps  # what a snapshot's weights are rounded to, relatively
@@ -65,6 +66,29 @@ def test_a_fork_goes_on_with_other_settings_from_the_same_place(
     assert (shown.first, report.nimg, len(shown)) == (248, 320, 10)
     assert record(tmp_path / "fork")["settings"]["learning_rate"] == 1e-4
     assert newest(tmp_path / "fork").steps == 40
+
+
+def test_a_fork_of_a_run_from_a_snapshot_counts_what_that_had_been_shown(
+    train: Train, straight: TrainingReport, tmp_path: Path
+) -> None:
+    first = train("from-snapshot", start=Start(init_from=straight.snapshot), start_px=16, nimg=16, growth_nimg=0)
+    report = train("fork", start=Start(fork=tmp_path / "from-snapshot"), start_px=16, nimg=32, growth_nimg=0)
+    shown = [read_meta(snapshot, kind="generator") for snapshot in (first.snapshot, report.snapshot)]
+    assert [meta["nimg_before"] for meta in shown] == [240, 240]
+    assert [meta["nimg"] for meta in shown] == [16, 32]
+
+
+def test_a_run_recorded_before_a_setting_existed_goes_on(
+    train: Train, straight: TrainingReport, tmp_path: Path
+) -> None:
+    shutil.copytree(straight.out, tmp_path / "old")
+    before = record(straight.out)
+    growth = before["settings"]["growth_nimg"]
+    del before["settings"]["shift"]
+    (tmp_path / "old" / "run.json").write_text(json.dumps(before))
+    assert train("old", nimg=256, growth_nimg=growth).nimg == 256
+    with pytest.raises(PlanChangedError, match=r"shift: 0\.0 -> 0\.1"):
+        train("old", nimg=264, growth_nimg=growth, shift=0.1)
 
 
 def test_a_fork_with_the_same_settings_is_the_run_prolonged(

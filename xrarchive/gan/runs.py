@@ -220,8 +220,10 @@ def _describe(start: Start, found: Record | None) -> Record | None:
             if before and "fork" in before:
                 return dict(before)  # it has been removed since
             raise _no_run(start.fork)
-        left = _flat(_read(start.fork / RUN_NAME))
-        return {"fork": sha256_bytes(dump_json({key: left[key] for key in left if key != "nimg"}))}
+        record = _read(start.fork / RUN_NAME)
+        left = {key: value for key, value in _flat(record).items() if key != "nimg"}
+        before_it = (record.get("start") or {}).get("nimg", 0)
+        return {"fork": sha256_bytes(dump_json(left)), **({"nimg": before_it} if before_it else {})}
     return dict(before) if before else None  # the same run goes on without naming its start again
 
 
@@ -254,7 +256,8 @@ def _tell_environment(out: Path, before: Record | None, after: Record) -> None:
 
 
 def _require_same(out: Path, before: Record, after: Record) -> None:
-    old, new = _flat(before), _flat(after)
+    # A setting that came after the run was recorded had the effect of its default then.
+    old, new = {**dataclasses.asdict(GeneratorSettings()), **_flat(before)}, _flat(after)
     changed = [
         f"{key}: {old.get(key)} -> {value}"
         for key, value in new.items()
