@@ -5,8 +5,10 @@
 1. Generator: random draws against held-out films in both feature spaces: KID and FD with the real-versus-real floor,
    precision, recall, density and coverage beside what training films get. Again after JPEG coding: films come from JPEG
    files, and a part of every distance is that texture. `--only generator --generator FILE` measures another snapshot.
-2. Archive: a build of --per-class images, validated against the same held-out films.
-3. Classifiers: AUROC on real test films and cross-fitted, per finding.
+2. Nearest films: for 24 draws the training film most like each, and how like: beside the same of held-out films.
+   `--nearest-sheet PNG` shows the pairs to whoever has the films; it holds real films and must not be passed on.
+3. Archive: a build of --per-class images, fully validated against the same held-out films and nih64.
+4. Classifiers: AUROC on real test films and cross-fitted, per finding.
 """
 
 from __future__ import annotations
@@ -35,18 +37,22 @@ from xrarchive.files import write_json
 from xrarchive.gan.snapshots import load_snapshot
 from xrarchive.gan.training import TRAINING_SPLITS
 from xrarchive.latents import draw_latent
-from xrarchive.pixels import Pixels
+from xrarchive.pixels import Pixels, write_grid
 from xrarchive.radiographs import RadiographSet, ingest, open_set
 from xrarchive.synthesis import render
 from xrarchive.validation.coverage import Features, Manifold, manifold
 from xrarchive.validation.degrading import recompressed
+from xrarchive.validation.duplicates import most_alike
 from xrarchive.validation.fidelity import METRICS, measure_fidelity
 from xrarchive.validation.measures import Measure, as_bound, measure_estimate
 from xrarchive.validation.summary import summary_rows
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BUNDLED = REPOSITORY / "xrarchive" / "bundled"
+TRAINING_START, TRAINING_END = "<!-- tables: scripts/bench_bundled.py --write -->", "<!-- end of tables -->"
+TITLES = {"kid": "KID", "frechet": "FD"}
 JPEG_QUALITY = 90
+NEAREST = 24  # draws whose nearest film is looked up
 README_START, README_END = "<!-- figures: scripts/bench_bundled.py --write -->", "<!-- end of figures -->"
 
 
@@ -62,18 +68,23 @@ def main() -> int:
         "--generator", type=Path, default=bundled_weights("generator"), help="snapshot [default: bundled]"
     )
     parser.add_argument("--only", choices=["generator"], help="stop after the generator's figures")
+    parser.add_argument("--nearest-sheet", type=Path, help="PNG of draws beside their nearest films; not to be shared")
     parser.add_argument("--write", action="store_true", help="also put the figures into the package and README")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
         radiographs = Path(work) / "mednist64"
         ingest(arguments.data / "mednist", radiographs, terms=("mednist",))
-        generator = measure_generator(open_set(radiographs), arguments.generator, arguments.images)
+        films = open_set(radiographs)
+        generator = measure_generator(films, arguments.generator, arguments.images)
+        generator["nearest"] = measure_nearest(films, arguments.generator, arguments.nearest_sheet)
         if arguments.only:
             print(json.dumps(generator))
             return 0
+        labelled = Path(work) / "nih64"
+        ingest(arguments.data / "nih64", labelled, size_px=films.size_px, terms=("nih-chestxray14",))
         result = {
             "generator": generator,
-            **measure_archive(radiographs, Path(work) / "archive", arguments.per_class),
+            **measure_archive([radiographs, labelled], Path(work) / "archive", arguments.per_class),
             "classifiers": classifier_figures(),
             "per_class": arguments.per_class,
             "machine": f"{platform.machine()}, {os.cpu_count()} processors, {torch.backends.cpu.get_cpu_capability()}",
@@ -86,52 +97,115 @@ def main() -> int:
 
 
 def write_figures(result: dict[str, Any]) -> None:
-    """Keep the figures beside the weights and their table in README."""
+    """Keep the figures beside the weights, their tables in README and in TRAINING.md."""
     write_json(BUNDLED / "figures.json", result)
-    readme = REPOSITORY / "README.md"
-    before, _, rest = readme.read_text().partition(README_START)
-    _, _, after = rest.partition(README_END)
-    readme.write_text(f"{before}{README_START}\n{readme_block(result)}\n{README_END}{after}")
+    curve = learning_curve(BUNDLED / "generator-training.jsonl")
+    _fill(REPOSITORY / "README.md", README_START, readme_block(result), README_END)
+    _fill(BUNDLED / "TRAINING.md", TRAINING_START, training_block(result["generator"], curve), TRAINING_END)
+
+
+def _fill(path: Path, start: str, block: str, end: str) -> None:
+    before, _, rest = path.read_text().partition(start)
+    _, _, after = rest.partition(end)
+    path.write_text(f"{before}{start}\n{block}\n{end}{after}")
 
 
 def readme_block(result: dict[str, Any]) -> str:
     """README's table of figures."""
     generator, validation = result["generator"], result["validation"]
-    kid, archive = generator["kid"], validation["fidelity"]
+    labels = validation["labels"]["findings"]
     lines = [
         "| measure | value | 95 % interval | beside it |",
         "|---|---:|---|---|",
-        _readme_row(f"Generator, {kid['n']:,} random draws: KID, imagenet features", kid, _floor(kid)),
         *(
-            _readme_row(
-                f"Archive, {validation['subject']['images']:,} images: {name}, {space} features", found, _floor(found)
-            )
-            for space, metrics in sorted(archive.items())
-            for name, found in (("KID", metrics["kid"]), ("FD", metrics["frechet"]))
+            _row(f"Generator: {TITLES.get(name, name)}, {space} features", generator[space]["png"][name])
+            for space in (IMAGENET, "judge")
+            for name in ("kid", "frechet", "recall", "coverage")
         ),
         *(
-            _readme_row(
-                f"{finding}: judge's AUROC, asked or not", found, f"{found['ceiling']['value']:.2f} on real films"
-            )
-            for finding, found in sorted(validation["labels"]["findings"].items())
+            _row(f"Archive: {TITLES[name]}, {space} features", found)
+            for space, metrics in sorted(validation["fidelity"].items())
+            for name, found in metrics.items()
         ),
-        _readme_row("Exact or near copies of training films", validation["privacy"]["copies"], ""),
+        *(_row(f"{finding}: judge's AUROC, asked or not", found) for finding, found in sorted(labels.items())),
+        _row("Exact or near copies of training films", validation["privacy"]["copies"]),
     ]
-    pace = f"{result['images_per_s']:.1f} images/s on {result['machine']}"
-    return "\n".join(["", *lines, "", f"{generator['images_shown']:,} images shown in training; built at {pace}.", ""])
+    drawn, asked = generator[IMAGENET]["png"]["kid"]["n"], validation["subject"]["images"]
+    pace = f"built at {result['images_per_s']:.1f} images/s on {result['machine']}"
+    shown = (
+        f"{generator['images_shown']:,} images shown in training; {drawn:,} random draws, {asked:,} asked for, {pace}."
+    )
+    return "\n".join(["", *lines, "", shown, ""])
 
 
-def _readme_row(name: str, found: dict[str, Any], beside: str) -> str:
+def training_block(generator: dict[str, Any], curve: list[tuple[int, float, float, float]]) -> str:
+    """TRAINING.md's tables: the generator's figures, its learning curve, and the films nearest to its draws."""
+    coded = [
+        _row(f"{TITLES.get(name, name)}, {space} features, {coding.upper()}", found)
+        for space in (IMAGENET, "judge")
+        for coding, measures in generator[space].items()
+        for name, found in measures.items()
+    ]
+    nearest = generator["nearest"]
+    return "\n".join(
+        [
+            "",
+            f"{generator['images_shown']:,} images shown. Draws against held-out films:",
+            "",
+            "| measure | value | 95 % interval | beside it |",
+            "|---|---:|---|---|",
+            *coded,
+            "",
+            "The learning curve, ImageNet features, 1,000 images:",
+            "",
+            "| images shown | KID | 95 % interval |",
+            "|---:|---:|---|",
+            *(f"| {shown:,} | {value:.4f} | {low:.4f} to {high:.4f} |" for shown, value, low, high in curve),
+            "",
+            f"The training film most like each of {len(nearest['pairs'])} draws, by correlation of pixels: median "
+            f"{nearest['median']['draws']:.3f}, greatest {nearest['greatest']['draws']:.3f}. The same for "
+            f"{nearest['held_out']:,} held-out films: median {nearest['median']['held_out']:.3f}, greatest "
+            f"{nearest['greatest']['held_out']:.3f}.",
+            "",
+            "| draw | correlation | mean difference, grey levels of 255 | held-out films more alike to theirs |",
+            "|---:|---:|---:|---:|",
+            *(
+                f"| {pair['draw']} | {pair['correlation']:.3f} | {pair['grey_levels']:.1f} | "
+                f"{100 * pair['held_out_more_alike']:.1f} % |"
+                for pair in nearest["pairs"]
+            ),
+            "",
+        ]
+    )
+
+
+def learning_curve(path: Path) -> list[tuple[int, float, float, float]]:
+    """Images shown in all, KID and its interval, from the logs of trainings that each went on from the one before."""
+    curve, before, last = [], 0, 0
+    for line in path.read_text().splitlines():
+        tick = json.loads(line)
+        if tick["nimg"] < last:
+            before += last
+        last = tick["nimg"]
+        if "kid" in tick:
+            curve.append((before + last, tick["kid"], tick["kid_low"], tick["kid_high"]))
+    return curve
+
+
+def _row(name: str, found: dict[str, Any]) -> str:
     if found["value"] is None:
         return f"| {name} | – | – | {found['reason']} |"
-    interval = "–" if found["low"] is None else f"{found['low']:.3f} to {found['high']:.3f}"
+    interval = "–" if found.get("low") is None else f"{found['low']:.3f} to {found['high']:.3f}"
     value = str(found["value"]) if isinstance(found["value"], int) else f"{found['value']:.3f}"
-    return f"| {name} | {value} | {interval} | {beside} |"
+    return f"| {name} | {value} | {interval} | {_beside(found)} |"
 
 
-def _floor(found: dict[str, Any]) -> str:
-    floor = found.get("floor") or {}
-    return f"{floor['value']:.3f} real vs real, n = {floor['n']:,}" if floor.get("value") is not None else ""
+def _beside(found: dict[str, Any]) -> str:
+    for key, words in (("ceiling", "for real films"), ("floor", "real against real")):
+        bound = found.get(key) or {}
+        if bound.get("value") is not None:
+            return f"{bound['value']:.3f} {words}"
+    return ""
 
 
 def measure_generator(films: RadiographSet, path: Path, count: int) -> dict[str, Any]:
@@ -174,12 +248,43 @@ def _held_against(real: Features, made: Features, ceiling: Manifold, space: str)
     return found
 
 
-def measure_archive(radiographs: Path, out: Path, per_class: int) -> dict[str, Any]:
+def measure_nearest(films: RadiographSet, path: Path, sheet: Path | None) -> dict[str, Any]:
+    """How like its nearest training film each of some draws is, beside what held-out films are like theirs."""
+    snapshot = load_snapshot(path)
+    latents = torch.stack([draw_latent(seed, 0, snapshot.settings.latent_size) for seed in range(NEAREST)])
+    drawn = render(snapshot.generator, latents)
+    trained_on = films.pixels[films.rows(*TRAINING_SPLITS)]
+    unseen = films.pixels[films.unseen_rows("holdout", seen=TRAINING_SPLITS)]
+    likeness, rows = most_alike(drawn, trained_on)
+    of_films, _ = most_alike(unseen, trained_on)
+    pairs = [
+        {
+            "draw": seed,
+            "correlation": round(float(alike), 4),
+            "grey_levels": round(float(np.abs(image - film).mean()), 1),
+            "held_out_more_alike": round(float((of_films > alike).mean()), 4),
+        }
+        for seed, (alike, image, film) in enumerate(
+            zip(likeness, drawn.astype(np.float32), trained_on[rows].astype(np.float32), strict=True)
+        )
+    ]
+    middle = {"draws": float(np.median(likeness)), "held_out": float(np.median(of_films))}
+    most = {"draws": float(likeness.max()), "held_out": float(of_films.max())}
+    print(f"\nNearest training film, correlation of pixels: median {middle}, greatest {most}")
+    for pair in pairs:
+        print("  " + "  ".join(f"{name} {value}" for name, value in pair.items()))
+    if sheet is not None:
+        beside = np.stack([drawn, trained_on[rows]], axis=1).reshape(-1, *drawn.shape[1:])
+        write_grid(sheet, beside, columns=8)
+    return {"median": middle, "greatest": most, "held_out": len(unseen), "pairs": pairs}
+
+
+def measure_archive(radiographs: list[Path], out: Path, per_class: int) -> dict[str, Any]:
     """Build and validate; the validation's table and how fast it was built."""
     started = time.perf_counter()
     built = pipeline.build(out, per_class=per_class)
     seconds = time.perf_counter() - started
-    report = pipeline.validate(out, radiographs=[radiographs])
+    report = pipeline.validate(out, radiographs=radiographs, referee=bundled_weights("referee"))
     print(f"\nArchive, {built.rows:,} images in {seconds:.0f} s, {built.rows / seconds:.1f} images/s")
     for tally in built.tallies:
         print(f"  {' + '.join(tally.findings):20} {tally.accepted} of {tally.asked} from {tally.starts} starts")

@@ -5,7 +5,14 @@ import pytest
 from PIL import Image
 
 from xrarchive.validation import duplicates
-from xrarchive.validation.duplicates import LISTED_IDS, NEAR_RMSE, measure_copies, measure_repeats, nearest_below
+from xrarchive.validation.duplicates import (
+    LISTED_IDS,
+    NEAR_RMSE,
+    measure_copies,
+    measure_repeats,
+    most_alike,
+    nearest_below,
+)
 
 
 def films(seed, count, size=32):
@@ -104,3 +111,14 @@ def test_what_was_not_searched_has_a_reason():
     other = measure_duplicates(ids(pixels), pixels, films(1, 5, 64))["copies"]["reason"]
     assert "64x64" in other
     assert "32x32" in other
+
+
+def test_the_film_most_alike_is_found_whatever_its_brightness_and_contrast():
+    films = np.random.default_rng(0).integers(0, 200, (700, 8, 8), dtype=np.uint8)
+    images = np.concatenate([films[::-1] // 2 + 60, np.full((1, 8, 8), 9, np.uint8)])
+    alike, rows = most_alike(images, films)
+    assert rows[:-1].tolist() == list(range(699, -1, -1))
+    assert alike[:-1].min() > 0.99
+    assert alike[-1] == 0
+    expected = np.corrcoef(images[0].ravel(), films[699].ravel())[0, 1]
+    assert abs(alike[0] - expected) < 1e-5

@@ -27,6 +27,7 @@ NEAR_RMSE = 8.0
 LISTED_IDS = 100
 
 _SEARCH_PX = 64
+_COMPARED = 500  # images whose correlation with all films is held at a time
 _BLOCK_CELLS = 4_000_000
 _BLOCK_BYTES = 64_000_000
 # Candidates pass with this much extra mean square difference, which covers float32 rounding in the matrix product.
@@ -78,6 +79,33 @@ def nearest_below(queries: Pixels, gallery: Pixels, *, rmse: float = NEAR_RMSE) 
         block = _prepare(np.asarray(gallery[start : start + step]))
         found |= _matches(search, block, rmse, ~found)
     return found
+
+
+def most_alike(images: Pixels, films: Pixels) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """The film that each image correlates with best, whatever the brightness and contrast of either.
+
+    Args:
+        images: uint8 [N, H, W].
+        films: uint8 [M, H, W], M at least 1.
+
+    Returns:
+        float32 [N] Pearson correlation in -1..1, 0 for an image of one grey; int64 [N] index of the film.
+    """
+    gallery = _standardised(films)
+    alike, rows = np.empty(len(images), np.float32), np.empty(len(images), np.int64)
+    for start in range(0, len(images), _COMPARED):
+        part = slice(start, start + _COMPARED)
+        correlation = _standardised(images[part]) @ gallery.T
+        alike[part], rows[part] = correlation.max(axis=1), correlation.argmax(axis=1)
+    return alike, rows
+
+
+def _standardised(pixels: Pixels) -> npt.NDArray[np.float32]:
+    flat = pixels.reshape(len(pixels), -1).astype(np.float32)
+    flat -= flat.mean(axis=1, keepdims=True)
+    lengths = np.linalg.norm(flat, axis=1, keepdims=True)
+    rows: npt.NDArray[np.float32] = flat / np.where(lengths > 0, lengths, 1)
+    return rows
 
 
 def measure_copies(image_ids: Sequence[str], pixels: Pixels, radiographs: Pixels | None) -> Measure:
