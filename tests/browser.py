@@ -1,6 +1,10 @@
 """Pages in headless Chromium: opened as files, offline, with every message and request kept.
 
 `tests/conftest.py` makes the fixtures known everywhere: `visit` opens a page and gives a `Visit`.
+
+*Why `Visit.expect`*: a browser tells much of what follows from a key or a click only later (`close` of a dialog,
+scroll, resize, a frame, a picture, a tap's click); how much later depends on the machine. So state is waited for, with
+a bound.
 """
 
 from __future__ import annotations
@@ -17,6 +21,13 @@ import pytest
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 # Chromium draws no picture of more lines than this in one piece.
 STRIP_PX = 4000
+# How long a page may take to come to what is expected of it: much more than a loaded machine needs.
+PATIENCE_S = 30
+# Sizes are told to a page after one frame, and it draws in the next.
+_FRAMES = """() => new Promise(done => {
+    const after = n => n ? requestAnimationFrame(() => after(n - 1)) : done();
+    after(3);
+})"""
 SCREENSHOTS = pytest.StashKey[Path]()
 _DESCRIBE = """() => {
     const one = document.activeElement;
@@ -41,8 +52,20 @@ class Visit:
     console: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
 
+    def expect(self, selector: str) -> Any:
+        """Playwright's assertions on what is found there: each waits, for at most `PATIENCE_S`, until it is true."""
+        from playwright.sync_api import expect
+
+        expect.set_options(timeout=1000 * PATIENCE_S)
+        return expect(self.page.locator(selector))
+
+    def settle(self) -> None:
+        """Wait until the page was told its size and has drawn itself."""
+        self.page.evaluate(_FRAMES)
+
     def violations(self) -> list[str]:
         """What axe-core finds wrong, a line each, with the element; empty is clean."""
+        self.settle()
         base = pytest.importorskip("axe_playwright_python.base")
         self.page.evaluate(base.AXE_FILE_PATH.read_text(encoding="utf-8"))
         found = self.page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
@@ -67,6 +90,7 @@ class Visit:
 
     def sideways(self) -> int:
         """By how many pixels the page is wider than the window."""
+        self.settle()
         return int(self.page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth"))
 
     def keep(self, folder: Path, name: str) -> list[Path]:
@@ -77,6 +101,7 @@ class Visit:
         for number, top in enumerate(range(0, height, STRIP_PX)):
             self.page.set_viewport_size({"width": width, "height": min(STRIP_PX, height)})
             self.page.evaluate("top => window.scrollTo(0, top)", top)
+            self.settle()
             paths.append(folder / f"{name}-{number}.png")
             self.page.screenshot(path=str(paths[-1]))
         return paths
@@ -120,7 +145,10 @@ def visit(chromium: Any, tmp_path: Path) -> Iterator[Open]:
             path.write_text(page, encoding="utf-8")
         context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **more)
         contexts.append(context)
-        return _opened(context, path.resolve().as_uri())
+        found = _opened(context, path.resolve().as_uri())
+        if more.get("java_script_enabled", True):
+            found.settle()
+        return found
 
     yield open_page
     for context in contexts:

@@ -10,7 +10,7 @@ const BAR = () => byId('bar').offsetHeight;
 /* What is wanted: a finding's number -> 1 asked for, -1 not asked for. What is shown: places in `all`, in order. */
 const wanted = new Map();
 let shown = [], active = 0, opened = -1;
-let columns = 1, tile = 0, line = 0;
+let columns = 1, tile = 0, line = 0, width = 0;
 const drawn = new Map();
 
 function make(tag, name, text) {
@@ -101,7 +101,8 @@ function tell() {
 /* ---- the wall: only rows near the window are in the page ---- */
 
 function layout() {
-  const wall = byId('wall'), width = wall.parentNode.clientWidth, size = Number(byId('size').value);
+  const wall = byId('wall'), size = Number(byId('size').value);
+  width = wall.parentNode.clientWidth;
   columns = Math.max(1, Math.floor((width + GAP) / (size + GAP)));
   tile = Math.floor((width - GAP * (columns - 1)) / columns);
   line = tile + GAP + CAPTION;
@@ -236,6 +237,12 @@ function move(by) {
   const place = opened + by;
   if (place >= 0 && place < shown.length) { activate(place, false); show(place); }
 }
+/* Back to the wall, to the image that was open. At once: `close` is told later, and keys typed before it would go to where one came from. */
+function leave() {
+  byId('one').close();
+  if (opened >= 0) activate(opened, true);
+  opened = -1;
+}
 
 /* ---- what people do ---- */
 
@@ -261,11 +268,12 @@ function listen() {
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (by) { event.preventDefault(); move(by); }
   });
-  one.addEventListener('close', () => activate(opened, true));
-  one.addEventListener('click', event => { if (event.target === one) one.close(); });
+  one.addEventListener('cancel', leave);
+  one.addEventListener('close', () => { if (!one.open) leave(); });  /* closed by the browser without `cancel` */
+  one.addEventListener('click', event => { if (event.target === one) leave(); });
   byId('previous').addEventListener('click', () => move(-1));
   byId('next').addEventListener('click', () => move(1));
-  byId('close').addEventListener('click', () => one.close());
+  byId('close').addEventListener('click', leave);
   byId('sharp').addEventListener('change', event => byId('one-picture').classList.toggle('sharp', event.target.checked));
   const form = byId('form');
   form.addEventListener('input', filter);
@@ -274,8 +282,11 @@ function listen() {
   byId('clear-too').addEventListener('click', () => { clear(); activate(0, true); });
   byId('sort').addEventListener('change', filter);
   byId('size').addEventListener('input', layout);
-  window.addEventListener('scroll', () => window.requestAnimationFrame(paint), { passive: true });
-  new ResizeObserver(() => window.requestAnimationFrame(layout)).observe(document.querySelector('main'));
+  /* Cells are drawn anew only for another width: a click ends on the cell on which it began. */
+  const look = () => window.requestAnimationFrame(() => { if (width === wall.parentNode.clientWidth) paint(); else layout(); });
+  for (const name of ['scroll', 'resize']) window.addEventListener(name, look, { passive: true });
+  const observer = new ResizeObserver(look);
+  for (const node of [wall.parentNode, document.body]) observer.observe(node);
   document.addEventListener('keydown', keys);
 }
 function keys(event) {
