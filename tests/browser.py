@@ -22,7 +22,7 @@ CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 # Chromium draws no picture of more lines than this in one piece.
 STRIP_PX = 4000
 # How long a page may take to come to what is expected of it: much more than a loaded machine needs.
-PATIENCE_S = 30
+PATIENCE_S = 120
 # Sizes are told to a page after one frame, and it draws in the next.
 _FRAMES = """() => new Promise(done => {
     const after = n => n ? requestAnimationFrame(() => after(n - 1)) : done();
@@ -144,6 +144,7 @@ def visit(chromium: Any, tmp_path: Path) -> Iterator[Open]:
         if isinstance(page, str):
             path.write_text(page, encoding="utf-8")
         context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **more)
+        context.set_default_timeout(1000 * PATIENCE_S)
         contexts.append(context)
         found = _opened(context, path.resolve().as_uri())
         if more.get("java_script_enabled", True):

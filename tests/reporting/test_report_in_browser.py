@@ -43,10 +43,9 @@ def test_the_report_looks_right_and_is_accessible(visit, screenshots, report_htm
 def test_the_report_without_script(visit, report_html):
     plain = visit(report_html, java_script_enabled=False)
     assert plain.page.get_by_role("heading", level=1).inner_text() == "chest-1000, version 1.0.0"
-    fold = plain.page.locator("summary").first
-    assert not plain.page.locator("details").first.get_by_text("Edema-000017").is_visible()
-    fold.click()
-    assert plain.page.locator("details").first.get_by_text("Edema-000017").is_visible()
+    plain.expect("details >> nth=0 >> text=Edema-000017").to_be_hidden()
+    plain.page.locator("summary").first.click()
+    plain.expect("details >> nth=0 >> text=Edema-000017").to_be_visible()
     assert plain.console == []
 
 
@@ -116,6 +115,7 @@ def test_a_real_report(visit, screenshots, real_report):
     found = visit(render_validation(report, sheets=sheets, title="Four of each"), offline=True)
     assert found.violations() == []
     assert found.page.locator(".picture img").count() == len(sheets)
+    found.page.evaluate("() => Promise.all([...document.images].map(one => one.decode()))")
     assert found.page.evaluate("() => [...document.images].every(one => one.naturalWidth > 100)")
     found.keep(screenshots, "report-real")
     assert found.console == found.requests == []

@@ -34,6 +34,13 @@ class Reader:
     def begin(self):
         self.page.click("#begin")
 
+    def paused(self):
+        self.seen.expect("#rest-title").to_have_text("Paused")
+        self.seen.expect("#go").to_be_focused()
+
+    def shows(self, selector, words):
+        self.seen.expect(selector).to_contain_text(words)
+
     def answer(self, number, *, finish=True):
         """Answer a case by keys: ratings go round, findings too, a rest is passed over."""
         self.at(number)
@@ -49,10 +56,16 @@ class Reader:
             self.page.keyboard.press("qwe"[number % 3])
         if finish:
             self.page.keyboard.press("Enter")
-            self.rest()
+            self.rest(number)
 
-    def rest(self):
-        if self.page.is_visible("#rest"):
+    def rests(self, number):
+        """Whether a rest follows this case, once anything follows it."""
+        self.page.wait_for_selector(f"#films[data-number='{number + 1}'], #rest:not([hidden]), #end:not([hidden])")
+        return self.page.is_visible("#rest")
+
+    def rest(self, number):
+        if self.rests(number):
+            self.seen.expect("#go").to_be_focused()
             self.page.keyboard.press("Enter")
 
     def read(self, first=0, last=None):
@@ -134,25 +147,26 @@ def test_a_whole_study_by_keyboard_alone(sit_down, screenshots):
     page.keyboard.press("Enter")
     reader.at(0)
     page.keyboard.press("Enter")
-    assert "Still open: real or synthetic?" in page.inner_text("#lacking")
+    reader.shows("#lacking", "Still open: real or synthetic?")
     page.keyboard.press("3")
-    assert "Still open: findings" in page.inner_text("#lacking")
+    reader.shows("#lacking", "Still open: findings")
     for key in ("+", "+", "ArrowLeft", "ArrowUp", "PageUp", "Home", "i"):
         page.keyboard.press(key)
-    assert page.inner_text("#view") == "Zoom 156 %, inverted"
+    reader.seen.expect("#view").to_have_text("Zoom 156 %, inverted")
     page.screenshot(path=str(screenshots / "study-case.png"))
     assert reader.seen.violations() == []
     page.keyboard.press("0")
-    assert page.inner_text("#view") == "Zoom 100 %"
+    reader.seen.expect("#view").to_have_text("Zoom 100 %")
     page.keyboard.press("Escape")
-    assert page.is_visible("text=Paused")
-    assert not page.is_visible("#films")
+    reader.paused()
+    reader.seen.expect("#films").to_be_hidden()
     page.screenshot(path=str(screenshots / "study-pause.png"))
     assert reader.seen.violations() == []
     page.keyboard.press("Enter")
-    assert page.evaluate("document.querySelector('#rating-3').checked")
+    reader.at(0)
+    reader.seen.expect("#rating-3").to_be_checked()
     reader.read()
-    assert page.is_visible("#end")
+    reader.seen.expect("#end").to_be_visible()
     assert reader.seen.violations() == []
     page.screenshot(path=str(screenshots / "study-end.png"))
     for _ in range(4):
@@ -187,14 +201,14 @@ def test_a_whole_study_of_pairs_by_mouse_alone(sit_down, screenshots):
             page.mouse.down(button="right")
             page.mouse.move(box["x"] + 20, box["y"] + 20)
             page.mouse.up(button="right")
-            assert page.inner_text("#view") == "Zoom 125 %"
+            reader.seen.expect("#view").to_have_text("Zoom 125 %")
             page.click("button:has-text('Contrast +')")
             page.click("button:has-text('Invert')")
             page.screenshot(path=str(screenshots / "study-pairs.png"))
             assert reader.seen.violations() == []
         page.click(f"text={'left film' if number % 2 else 'right film'}")
         page.click("#next")
-        if page.is_visible("#rest"):
+        if reader.rests(number):
             page.click("#go")
     result = reader.result(reader.save())
     chosen = [trial.images[0 if n % 2 else 1] for n, trial in enumerate(reader.trials)]
@@ -210,7 +224,7 @@ def test_a_whole_review(sit_down, screenshots):
     reader.page.screenshot(path=str(screenshots / "study-review.png"))
     assert reader.seen.violations() == []
     reader.page.keyboard.press("Enter")
-    reader.rest()
+    reader.rest(0)
     reader.read(1)
     result = reader.result(reader.save())
     assert [answer.items[0] for answer in result.answers[:3]] == ["absent", "present", "odd"]
@@ -249,8 +263,8 @@ def test_a_reload_in_the_middle_loses_nothing(sit_down):
     reader.answer(9, finish=False)
     page.wait_for_timeout(400)
     page.reload()
-    assert "9 answers of 28 kept from before." in page.inner_text("#start-kept")
-    assert page.inner_text("#begin") == "Go on"
+    reader.shows("#start-kept", "9 answers of 28 kept from before.")
+    reader.seen.expect("#begin").to_have_text("Go on")
     reader.begin()
     reader.read(9)
     result = reader.result(reader.save())
@@ -268,7 +282,7 @@ def test_starting_over_asks_and_forgets(sit_down):
     page.reload()
     page.on("dialog", lambda dialog: dialog.accept())
     page.click("#again")
-    assert page.inner_text("#begin") == "Begin"
+    reader.seen.expect("#begin").to_have_text("Begin")
     reader.begin()
     reader.at(0)
 
@@ -288,7 +302,7 @@ def test_without_storage_the_answers_go_by_file(sit_down, fault, screenshots):
     page.reload()
     reader.begin()
     reader.read(0, 14)
-    assert "This browser keeps nothing" in page.inner_text("#warning")
+    reader.shows("#warning", "This browser keeps nothing")
     page.screenshot(path=str(screenshots / "study-no-storage.png"))
     box = page.locator(".tools").bounding_box()
     assert box["y"] + box["height"] <= 900  # the warning pushes nothing out of the window
@@ -300,7 +314,7 @@ def test_without_storage_the_answers_go_by_file(sit_down, fault, screenshots):
     page.reload()
     page.set_input_files("#load", str(part))
     page.wait_for_selector("#start-kept:not([hidden])")
-    assert "14 answers of 28" in page.inner_text("#start-kept")
+    reader.shows("#start-kept", "14 answers of 28")
     reader.begin()
     reader.read(14)
     assert len(reader.result(reader.save()).answers) == 28
@@ -322,8 +336,9 @@ def test_a_saved_file_that_was_changed_or_is_anothers_is_not_gone_on_with(sit_do
         ("[1", "no answers of reader-1"),
     ):
         part.write_text(changed)
+        page.evaluate("() => { document.querySelector('#warning').textContent = '' }")
         page.set_input_files("#load", str(part))
-        page.wait_for_function("words => document.querySelector('#warning').textContent.includes(words)", arg=words)
+        reader.shows("#warning", words)
     reader.quiet()
 
 
@@ -341,7 +356,7 @@ def test_two_windows_do_not_overwrite_each_other(sit_down):
     other.keyboard.press("Enter")
     reader.page.wait_for_selector("#elsewhere:not([hidden])")
     reader.page.click("#here")
-    assert "2 answers of 28" in reader.page.inner_text("#start-kept")
+    reader.shows("#start-kept", "2 answers of 28")
 
 
 @browser
@@ -353,7 +368,7 @@ def test_hostile_remarks_come_back_letter_for_letter(sit_down):
         reader.answer(number, finish=False)
         page.evaluate("text => { document.querySelector('#note').value = text }", HOSTILE[number % len(HOSTILE)])
         page.click("#next")
-        if page.is_visible("#rest"):
+        if reader.rests(number):
             page.click("#go")
     page.evaluate("text => { document.querySelector('#comment').value = text }", HOSTILE[0])
     result = reader.result(reader.save())
@@ -377,7 +392,7 @@ def test_touch_works(sit_down):
         page.tap("text=No finding")
         page.tap("text=Zoom +")
         page.tap("#next")
-        if page.is_visible("#rest"):
+        if reader.rests(number):
             page.tap("#go")
     assert len(reader.result(reader.save("#part"), accept=("partial",)).answers) == 8
     reader.quiet()
@@ -407,7 +422,8 @@ def test_single_keys_can_be_switched_off(sit_down):
     reader.at(0)
     reader.page.uncheck("#keys")
     reader.page.keyboard.press("3")
-    assert not reader.page.evaluate("document.querySelector('#rating-3').checked")
+    reader.seen.settle()
+    reader.seen.expect("#rating-3").not_to_be_checked()
 
 
 @browser
@@ -417,6 +433,7 @@ def test_the_clock_stands_still_in_a_pause(sit_down):
     reader.begin()
     reader.at(0)
     page.keyboard.press("Escape")
+    reader.paused()
     page.wait_for_timeout(1500)
     page.keyboard.press("Enter")
     reader.answer(0)
