@@ -77,7 +77,7 @@ def installed(tmp_path_factory):
     """A fresh environment with the wheel in it, and this one's packages after it on the path; its bin folder."""
     folder = tmp_path_factory.mktemp("wheel")
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
-    subprocess.run(build, check=True, capture_output=True, timeout=100)
+    subprocess.run(build, check=True, capture_output=True, timeout=500)
     (wheel,) = folder.glob("xrarchive-*.whl")
     venv.create(folder / "venv", with_pip=False)
     site = Path(sysconfig.get_path("purelib", "venv", vars={"base": str(folder / "venv")}))
@@ -91,7 +91,7 @@ def installed(tmp_path_factory):
         "--no-deps",
         "--no-index",
     ]
-    subprocess.run([*install, str(wheel)], check=True, capture_output=True, timeout=100)
+    subprocess.run([*install, str(wheel)], check=True, capture_output=True, timeout=500)
     # Lines of a .pth file that are paths are appended, and .pth files they hold are not read: no editable install.
     (site / "others.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
     return folder / "venv/bin"
@@ -100,7 +100,7 @@ def installed(tmp_path_factory):
 def outcome(*command, cwd):
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     done = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, cwd=cwd, env=environment, timeout=100, check=False
+        list(map(str, command)), capture_output=True, text=True, cwd=cwd, env=environment, timeout=500, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -147,9 +147,10 @@ def together(size: int, job: Callable[[], object]) -> list[int]:
     return [wait(child) for child in children]
 
 
-def torchrun(*arguments: object, restarts: int = 0, processes: int = 2) -> subprocess.Popen[str]:
-    """Start torchrun with this Python and `arguments`."""
-    options = ["--standalone", f"--nproc-per-node={processes}", f"--max-restarts={restarts}", "--shutdown-timeout=5"]
+def torchrun(*arguments: object, restarts: int = 0, processes: int = 2, shutdown_s: int = 5) -> subprocess.Popen[str]:
+    """Start torchrun with this Python and `arguments`; `shutdown_s` is how long a process may take to end when told."""
+    options = ["--standalone", f"--nproc-per-node={processes}", f"--max-restarts={restarts}"]
+    options += [f"--shutdown-timeout={shutdown_s}"]
     return subprocess.Popen(
         [sys.executable, "-m", "torch.distributed.run", *options, *map(str, arguments)],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},

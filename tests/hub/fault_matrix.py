@@ -56,7 +56,7 @@ RESUMABLE = (RemoteError, AccessError)
 TOLD_TO_READERS = (*RESUMABLE, InputDataError, DamageError)
 # A commit that was refused because main had moved is made again on top of the new head, this often at most.
 MOVES = 3
-HANG_S, PATIENCE_S, LONG_S = 0.6, 0.25, 20.0
+HANG_S, PATIENCE_S, LONG_S = 1.6, 0.8, 60.0
 
 
 @dataclass(frozen=True)

@@ -415,9 +415,12 @@ def test_a_hub_that_never_answers_is_left(
 
     from xrarchive.hub import client
 
-    monkeypatch.setattr(client, "_READ_TIMEOUT_S", 0.1)
-    hub.faults.append(Fault("GET", "/refs", meanwhile=lambda: Event().wait(0.5)))
+    over, waited_for = Event(), []
+    monkeypatch.setattr(client, "_READ_TIMEOUT_S", 1.0)
+    hub.faults.append(Fault("GET", "/refs", meanwhile=lambda: waited_for.append(over.wait(60))))
     assert publish_now(plan).tag == "v1.0.0"
+    assert waited_for == []
+    over.set()
 
 
 @pytest.mark.usefixtures("hub")
