@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import sys
 import tempfile
 import time
@@ -69,7 +70,7 @@ def main() -> int:
     )
     parser.add_argument("--only", choices=["generator"], help="stop after the generator's figures")
     parser.add_argument("--nearest-sheet", type=Path, help="PNG of draws beside their nearest films; not to be shared")
-    parser.add_argument("--write", action="store_true", help="also put the figures into the package and README")
+    parser.add_argument("--write", action="store_true", help="also put figures and cards into the package")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
         radiographs = Path(work) / "mednist64"
@@ -80,18 +81,19 @@ def main() -> int:
         if arguments.only:
             print(json.dumps(generator))
             return 0
-        labelled = Path(work) / "nih64"
+        labelled, archive = Path(work) / "nih64", Path(work) / "archive"
         ingest(arguments.data / "nih64", labelled, size_px=films.size_px, terms=("nih-chestxray14",))
         result = {
             "generator": generator,
-            **measure_archive([radiographs, labelled], Path(work) / "archive", arguments.per_class),
+            **measure_archive([radiographs, labelled], archive, arguments.per_class),
             "classifiers": classifier_figures(),
             "per_class": arguments.per_class,
             "machine": f"{platform.machine()}, {os.cpu_count()} processors, {torch.backends.cpu.get_cpu_capability()}",
             "versions": {name: metadata.version(name) for name in ("torch", "numpy", "pillow", "pyarrow")},
         }
-    if arguments.write:
-        write_figures(result)
+        if arguments.write:
+            write_figures(result)
+            write_cards(archive)
     print(json.dumps(result))
     return 0
 
@@ -102,6 +104,14 @@ def write_figures(result: dict[str, Any]) -> None:
     curve = learning_curve(BUNDLED / "generator-training.jsonl")
     _fill(REPOSITORY / "README.md", README_START, readme_block(result), README_END)
     _fill(BUNDLED / "TRAINING.md", TRAINING_START, training_block(result["generator"], curve), TRAINING_END)
+
+
+def write_cards(archive: Path) -> None:
+    """The model card with what the archive's images are worth, and that archive's own card as an example."""
+    paths = {role: bundled_weights(role) for role in ("generator", "guide", "judge", "referee")}
+    (BUNDLED / "README.md").write_text(pipeline.model_card(paths, archive_dir=archive))
+    pipeline.write_card(archive)
+    shutil.copyfile(archive / "README.md", BUNDLED / "dataset-card.md")
 
 
 def _fill(path: Path, start: str, block: str, end: str) -> None:
