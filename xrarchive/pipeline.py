@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from xrarchive.study.scoring import ScoreReport
     from xrarchive.validating.audit import audit, report_path
     from xrarchive.validating.validate import validate
+    from xrarchive.validating.waiving import waive
 
 __all__ = [
     "BuildReport",
@@ -94,6 +95,7 @@ __all__ = [
     "train_classifier",
     "train_generator",
     "validate",
+    "waive",
     "withdraw",
     "write_card",
 ]
@@ -103,7 +105,7 @@ __all__ = [
 _STAGES = {
     "xrarchive.radiographs": ("ingest", "survey"),
     "xrarchive.building": ("BuildReport", "build", "extend", "weights_path"),
-    "xrarchive.validating": ("audit", "report_path", "validate"),
+    "xrarchive.validating": ("audit", "report_path", "validate", "waive"),
     "xrarchive.archive.changing": ("find_leftovers", "remove_leftovers", "split", "withdraw"),
     "xrarchive.archive.merging": ("merge",),
 }

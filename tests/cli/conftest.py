@@ -140,6 +140,7 @@ class FakePipeline(types.ModuleType):
             "train_classifier": Trained(),
             "build": Built(),
             "validate": {"gates": {"open": True, "weights_open": True, "list": []}},
+            "waive": {"gates": {"open": True, "weights_open": True, "list": []}},
             "write_card": Path("archive/README.md"),
             "show": {"rows": 5, "counts": {"Effusion": 5}},
             "check": Checked(),

@@ -56,6 +56,8 @@ def test_it_says_how_images_were_resized_and_where_the_report_is(run):
         ("archive --images theirs --labels x.csv", "Name an archive or --images DIR, not both"),
         ("--images theirs --labels x.csv --generator g", "--generator goes with an archive"),
         ("archive --out r.json", "--out goes with --images DIR"),
+        ("archive --as-measured", "--as-measured goes with --waive, of an archive"),
+        ("--images theirs --labels x.csv --as-measured --waive a", "--as-measured goes with --waive, of an archive"),
         ("--findings Mass", "--findings goes with --images DIR"),
     ],
 )

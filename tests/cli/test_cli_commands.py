@@ -61,6 +61,7 @@ ARRIVES = [
         "validate",
         {"spaces": ("inception=w.pth", "judge"), "cache": None},
     ),
+    ("validate a --as-measured --waive fidelity.kid --reason JPEG", "waive", {}),
     ("card", "write_card", {}),
     (
         "publish archive me/x --version 1.0.0 --yes",

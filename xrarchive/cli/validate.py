@@ -63,6 +63,9 @@ from xrarchive.settings import DEFAULT_SPACES, FEATURE_SPACES, VALIDATION_PARTS,
 )
 @click.option("--waive", metavar="GATE", multiple=True, help="Accept a closed gate, for all to read.  May be repeated.")
 @click.option("--reason", metavar="TEXT", help="Why the waived gates are accepted.")
+@click.option(
+    "--as-measured", is_flag=True, help="With --waive: measure nothing again, keep the figures that are there."
+)
 @json_option("the content of validation.json")
 def validate(
     as_json: bool,
@@ -80,6 +83,7 @@ def validate(
     strip: Path | None,
     waive: tuple[str, ...],
     reason: str | None,
+    as_measured: bool,
     **weights: Path | None,
 ) -> int:
     """Measure an archive: integrity, fidelity, diversity, labels, utility, privacy.
@@ -101,7 +105,9 @@ def validate(
     )
     _require_one_subject(archive, images, labels, of_folders, of_archives)
     project = load_project(Path())
-    settings = project.validate
+    settings, waivers = project.validate, dict.fromkeys(waive, reason or "")
+    if as_measured and (images or not waive):
+        raise click.UsageError("--as-measured goes with --waive, of an archive.")
     given: dict[str, Any] = {
         "radiographs": radiographs or settings.radiographs,
         "guide": weights["guide"] or project.build.guide,
@@ -112,13 +118,15 @@ def validate(
         "only": only or (),
         "quick": quick,
         "gates": gate_settings(project),
-        "waivers": dict.fromkeys(waive, reason or ""),
+        "waivers": waivers,
         "workers": workers or os.cpu_count() or 1,
     }
     folder = archive or project.build.out
     first = os.environ.get("RANK", "0") == "0"  # of the processes of a torchrun, the one that speaks
     with progress("validate") if first else contextlib.nullcontext(lambda _: None) as on_status:
-        if images is not None and labels is not None:
+        if as_measured:
+            report = pipeline.waive(folder, waivers)
+        elif images is not None and labels is not None:
             report = pipeline.audit(images, labels, findings=findings, out=out, on_status=on_status, **given)
         else:
             generator = weights["generator"] or project.build.generator

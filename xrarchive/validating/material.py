@@ -35,7 +35,7 @@ from xrarchive.validating.scoring import (
     draw_pixels,
     score,
 )
-from xrarchive.validation.columns import PROVENANCE_COLUMNS, ArchiveImages, needed_columns, to_images
+from xrarchive.validation.columns import PROVENANCE_COLUMNS, needed_columns, to_images
 from xrarchive.validation.degrading import blur_slightly
 from xrarchive.validation.raters import Rater
 from xrarchive.validation.reference import Reference, load_reference, make_reference
@@ -206,9 +206,8 @@ def gather(
     manifest = read_manifest(archive_dir)
     measuring = _load_judge(weights_path("judge", judge), archive_dir, manifest)
     third = None if referee is None else _load_referee(weights_path("referee", referee), manifest)
-    subject = archive_subject(archive_dir.resolve().name, manifest, _read_images(archive_dir, manifest))
     return equip(
-        subject,
+        open_subject(archive_dir, manifest),
         archive=archive_dir,
         radiographs=radiographs,
         judge=measuring,
@@ -270,6 +269,22 @@ def equip(
     )
 
 
+def open_subject(archive_dir: Path, manifest: Manifest) -> Subject:
+    """An archive as every part sees it.
+
+    Raises:
+        DamageError: If a shard cannot be read.
+    """
+    scored = [prefix + name for prefix in (GUIDE_PREFIX, JUDGE_PREFIX) for name in manifest.findings]
+    images = to_images(
+        read_table(archive_dir, needed_columns(manifest.findings, scored)),
+        read_table(archive_dir, list(PROVENANCE_COLUMNS), PROVENANCE),
+        manifest.findings,
+        manifest.nuisances,
+    )
+    return archive_subject(archive_dir.resolve().name, manifest, images)
+
+
 def known_scores(classifier: Classifier, findings: tuple[str, ...], pixels: Pixels) -> NDArray[np.float32]:
     """Scores [N, K] in the order of `findings`; NaN where the classifier does not know one."""
     scores = np.full((len(pixels), len(findings)), np.nan, np.float32)
@@ -283,16 +298,6 @@ def make_rater(role: str, classifier: Classifier, findings: tuple[str, ...], sco
     """A classifier as the labels part knows it; thresholds NaN where it does not know a finding."""
     thresholds = [classifier.threshold(name) if name in classifier.vocabulary else math.nan for name in findings]
     return Rater(role, classifier.sha256, scores, np.array(thresholds, np.float32), classifier.meta["figures"])
-
-
-def _read_images(archive_dir: Path, manifest: Manifest) -> ArchiveImages:
-    scored = [prefix + name for prefix in (GUIDE_PREFIX, JUDGE_PREFIX) for name in manifest.findings]
-    return to_images(
-        read_table(archive_dir, needed_columns(manifest.findings, scored)),
-        read_table(archive_dir, list(PROVENANCE_COLUMNS), PROVENANCE),
-        manifest.findings,
-        manifest.nuisances,
-    )
 
 
 def _weights_at_hand(role: str, given: Path | None, manifest: Manifest) -> Path | str:

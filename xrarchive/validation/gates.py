@@ -148,7 +148,7 @@ def judge_gates(
         SettingsError: If a waiver names no gate, one that is not closed, or gives no reason.
     """
     gates = [_judge(bar, _excuse(bar, occasion, settings), occasion) for bar in _bars(parts, occasion, settings)]
-    return _waived(gates, waivers or {})
+    return waive_gates(gates, waivers or {})
 
 
 def gates_section(gates: Sequence[Gate]) -> dict[str, Any]:
@@ -178,7 +178,7 @@ def require_open(section: Mapping[str, Any], *, where: str) -> None:
         raise GateError(
             f"{len(closed)} gate{'s' if len(closed) > 1 else ''} of {where} closed. {lines}",
             fix=" ".join(dict.fromkeys(gate["help"] for gate in closed))
-            + " Or accept it for all to read: xrarchive validate --waive GATE --reason TEXT",
+            + " Or accept it for all to read: xrarchive validate --as-measured --waive GATE --reason TEXT",
         )
 
 
@@ -354,7 +354,16 @@ def _judge(bar: _Bar, excuse: str, occasion: Occasion) -> Gate:
     )
 
 
-def _waived(gates: Sequence[Gate], waivers: Mapping[str, str]) -> list[Gate]:
+def waive_gates(gates: Sequence[Gate], waivers: Mapping[str, str]) -> list[Gate]:
+    """The same gates, those waived that are named.
+
+    Args:
+        gates: Judged.
+        waivers: Reason by name of a gate.
+
+    Raises:
+        SettingsError: As `judge_gates`.
+    """
     names = [gate.name for gate in gates]
     closed = [gate.name for gate in gates if gate.status == "failed" or (gate.weights and gate.status != "passed")]
     for name, reason in waivers.items():
