@@ -9,6 +9,8 @@
    `--nearest-sheet PNG` shows the pairs to whoever has the films; it holds real films and must not be passed on.
 3. Archive: a build of --per-class images, fully validated against the same held-out films and nih64.
 4. Classifiers: AUROC on real test films and cross-fitted, per finding.
+
+With --write the figures go into the package and README. For new weights: after `scripts/reproduce_bundled --write`.
 """
 
 from __future__ import annotations

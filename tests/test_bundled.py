@@ -1,5 +1,6 @@
 """The embedded default: there, small, complete, and as good as its own rule asks."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from xrarchive import bundled
 from xrarchive.classifier.offering import list_offerings
+from xrarchive.files import sha256_file
 from xrarchive.findings import NIH_VOCABULARY
 from xrarchive.latents import draw_latent
 from xrarchive.synthesis import open_studio, render
@@ -54,6 +56,12 @@ def test_reference_belongs_to_the_bundled_judge(studio):
     reference = load_reference(bundled.bundled_reference())
     assert reference.rows == 1_000
     assert reference.fingerprints["judge"] == studio.judge.sha256
+
+
+def test_the_record_of_its_archive_is_of_these_weights():
+    """If not, they were replaced without `scripts/reproduce_bundled --write`."""
+    recorded = json.loads((FOLDER / "archive.json").read_bytes())["weights"]
+    assert recorded == {role: sha256_file(bundled.bundled_weights(role)) for role in ("generator", "guide", "judge")}
 
 
 def test_card_lists_every_finding_and_carries_the_terms():

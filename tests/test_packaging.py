@@ -15,6 +15,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SCRIPTS = ["scripts/setup", "scripts/check", "scripts/test", "scripts/setup-browser", ".ci/run", "scripts/train.slurm"]
+SCRIPTS += ["scripts/chain", "scripts/reproduce_bundled"]
 
 
 def test_the_citation_names_this_version_and_the_paper():
