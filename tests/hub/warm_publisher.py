@@ -17,7 +17,8 @@ from typing import Any
 from huggingface_hub import constants
 
 WARM = ("datasets", "huggingface_hub.hf_api", "huggingface_hub.lfs", "xrarchive.cli.main", "xrarchive.cli.publish")
-WARM += ("xrarchive.pipeline", "xrarchive.hub", "xrarchive.archive.readme", "xrarchive.cards", "xrarchive.weights")
+WARM += ("xrarchive.pipeline.publishing", "xrarchive.hub", "xrarchive.archive.readme", "xrarchive.cards")
+WARM += ("xrarchive.weights",)
 
 
 def run(job: dict[str, Any]) -> None:
