@@ -94,3 +94,8 @@ def file_size_limit(limit_bytes: int) -> Iterator[None]:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)
+
+
+def options(weights: Mapping[str, Path]) -> list[object]:
+    """Weights as a command takes them."""
+    return [part for role, path in weights.items() for part in (f"--{role}", path)]

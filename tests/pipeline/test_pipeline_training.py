@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import sys
 import pytest
 
 from xrarchive import pipeline
+from xrarchive.errors import InputDataError
 from xrarchive.files import is_locked, locked
 
 TICK = {"nimg": 4_000, "px": 16, "alpha": 0.5, "loss_d": 1.0, "loss_g": 0.9, "images_per_s": 50.0, "left_s": 120.0}
@@ -96,3 +98,19 @@ def test_a_lock_of_a_process_that_is_gone_is_not_even_looked_at(tmp_path, monkey
     (tmp_path / ".lock-holder").write_text(f"process {int(ended.stdout)} on {socket.gethostname()}")
     monkeypatch.setattr("fcntl.flock", None)
     assert not is_locked(tmp_path)
+
+
+def test_status_of_a_training(tiny_weights, tmp_path):
+    run_dir = tmp_path / "run"
+    shutil.copytree(tiny_weights["generator"].parent, run_dir)
+    status = pipeline.status(run_dir)
+    assert (status["nimg"], status["total"], status["finished"]) == (2_000, 2_000, True)
+    assert status["checkpoint"] == "nimg-000002000"
+    with (run_dir / "stats.jsonl").open("a") as stream:
+        stream.write('{"nimg": 20')  # caught in the middle of a write
+    assert pipeline.status(run_dir) == status
+
+
+def test_status_of_no_training(tmp_path):
+    with pytest.raises(InputDataError, match="No generator run at"):
+        pipeline.status(tmp_path)
