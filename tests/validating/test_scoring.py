@@ -144,15 +144,15 @@ def test_swapped_labels_are_named(built, tiny_set, tiny_generator, tiny_guide, t
     from xrarchive.validating import material
 
     folder = shutil.copytree(built, tmp_path / "swapped")
-    original = material._read_images
+    original = material.to_images
 
-    def swapped(archive_dir, manifest):
-        images = original(archive_dir, manifest)
+    def swapped(*columns):
+        images = original(*columns)
         rows = np.flatnonzero(images.labels == images.labels.max())[:3]
         images.asked[rows] = np.roll(images.asked[rows], 1, axis=1)
         return images
 
-    monkeypatch.setattr(material, "_read_images", swapped)
+    monkeypatch.setattr(material, "to_images", swapped)
     report = validated(folder, tiny_set, tiny_generator, tiny_guide, tiny_judge, only=("labels",), radiographs=())
     ids = read_table(folder, ["image_id"])["image_id"].to_pylist()
     reached = report["labels"]["reached"]

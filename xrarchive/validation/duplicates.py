@@ -104,8 +104,8 @@ def _standardised(pixels: Pixels) -> npt.NDArray[np.float32]:
     flat = pixels.reshape(len(pixels), -1).astype(np.float32)
     flat -= flat.mean(axis=1, keepdims=True)
     lengths = np.linalg.norm(flat, axis=1, keepdims=True)
-    rows: npt.NDArray[np.float32] = flat / np.where(lengths > 0, lengths, 1)
-    return rows
+    flat /= np.where(lengths > 0, lengths, 1)
+    return flat
 
 
 def measure_copies(image_ids: Sequence[str], pixels: Pixels, radiographs: Pixels | None) -> Measure:
