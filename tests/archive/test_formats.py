@@ -1,4 +1,4 @@
-"""Archives of the formats there were, kept in tests/golden: read for ever, changed only in today's format."""
+"""Archives kept in tests/golden: of the formats there were, read for ever; of the bundled weights, made again."""
 
 import dataclasses
 import json
@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from datasets import load_dataset
 from made_archive import shard_bytes
-from safetensors import safe_open
 
 from xrarchive import pipeline
 from xrarchive.archive.manifest import FORMAT, MANIFEST_NAME, read_manifest, require_current, write_manifest
@@ -20,11 +19,10 @@ from xrarchive.bundled import bundled_weights
 from xrarchive.errors import InputDataError
 from xrarchive.files import dump_json, sha256_bytes, sha256_file
 from xrarchive.regenerating import LEAST_PSNR_DB, regenerate
-from xrarchive.trained_films import FILMS
-from xrarchive.weights import write_tensors
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FORMATS = (1, 2)
+OF_BUNDLED = GOLDEN / "archive-of-bundled"
 FINDINGS = ("No Finding", "Effusion")
 # What decides pixels; the others decide only how they are packed.
 PIXEL_DECIDING = ("torch", "numpy", "scipy", "python", "processor")
@@ -45,24 +43,6 @@ def differing_versions(manifest):
     here = package_versions()
     there = manifest.builds[0].versions
     return [f"{name} {there[name]} there, {here[name]} here" for name in PIXEL_DECIDING if there[name] != here[name]]
-
-
-@pytest.fixture(scope="module")
-def generator_of(tmp_path_factory):
-    """The weights that made an archive: the bundled ones, or those before they named their films, to the bit."""
-    bundled = bundled_weights("generator")
-    nameless = tmp_path_factory.mktemp("nameless") / "generator.safetensors"
-    with safe_open(bundled, framework="pt") as stream:
-        tensors = {name: stream.get_tensor(name) for name in stream.keys() if name != FILMS}  # noqa: SIM118
-        write_tensors(nameless, tensors, stream.metadata())
-
-    def find(manifest):
-        for path in (bundled, nameless):
-            if sha256_file(path) == manifest.weights["generator"].sha256:
-                return path
-        return pytest.skip("the bundled generator is another one than made this archive")
-
-    return find
 
 
 def test_there_is_one_of_every_format():
@@ -112,10 +92,9 @@ def test_it_loads(golden):
     assert load_dataset(str(golden), "provenance", split="train").num_rows == 4
 
 
-def test_its_images_are_made_again(golden, generator_of):
-    manifest = read_manifest(golden)
-    generator = generator_of(manifest)
-    found = regenerate(golden, generator, count=4)
+def test_the_bundled_weights_make_their_images_again():
+    manifest = read_manifest(OF_BUNDLED)
+    found = regenerate(OF_BUNDLED, bundled_weights("generator"), count=4)
     assert (found.count, found.failed) == (4, ())
     if differing_versions(manifest):
         assert found.identical == 4 or found.least_psnr_db >= LEAST_PSNR_DB
@@ -123,13 +102,11 @@ def test_its_images_are_made_again(golden, generator_of):
         assert (found.identical, found.least_psnr_db) == (4, None)
 
 
-def test_the_same_plan_still_gives_the_same_content(tmp_path, generator_of):
-    golden = GOLDEN / f"archive-format-{FORMAT}"
-    manifest = read_manifest(golden)
-    generator = generator_of(manifest)
+def test_the_same_plan_still_gives_the_same_content(tmp_path):
+    manifest = read_manifest(OF_BUNDLED)
     if differing := differing_versions(manifest):
         pytest.skip(f"made with other versions: {', '.join(differing)}")
-    report = pipeline.build(tmp_path / "again", per_class=2, findings=FINDINGS, generator=generator, workers=1)
+    report = pipeline.build(tmp_path / "again", per_class=2, findings=FINDINGS, workers=1)
     again = read_manifest(report.out)
     if again.settings["dtype"] != manifest.settings["dtype"]:
         pytest.skip(f"made in {manifest.settings['dtype']}, this processor computes in {again.settings['dtype']}")
@@ -174,14 +151,13 @@ def test_other_formats_are_refused_by_name(old, number):
             read(old)
 
 
-def test_what_was_different_when_it_was_built_is_reported(tmp_path, generator_of):
-    folder = Path(shutil.copytree(GOLDEN / "archive-format-2", tmp_path / "archive"))
+def test_what_was_different_when_it_was_built_is_reported(tmp_path):
+    folder = Path(shutil.copytree(OF_BUNDLED, tmp_path / "archive"))
     manifest = read_manifest(folder)
-    generator = generator_of(manifest)
     versions = {**package_versions(), "torch": "1.0", "colour": "blue"}
     write_manifest(
         folder, dataclasses.replace(manifest, builds=(dataclasses.replace(manifest.builds[0], versions=versions),))
     )
-    found = regenerate(folder, generator, count=1)
+    found = regenerate(folder, bundled_weights("generator"), count=1)
     assert found.count == 1
     assert found.versions == {"torch": ("1.0", package_versions()["torch"]), "colour": ("blue", "none")}
