@@ -32,11 +32,12 @@ import numpy.typing as npt
 import torch
 
 from xrarchive import pipeline
+from xrarchive.archive.manifest import VALIDATION_NAME, read_manifest
 from xrarchive.bundled import bundled_weights
 from xrarchive.classifier.classifier import load_classifier
 from xrarchive.classifier.offering import list_offerings
 from xrarchive.features import IMAGENET, imagenet_features
-from xrarchive.files import write_json
+from xrarchive.files import read_json, write_json
 from xrarchive.gan.snapshots import load_snapshot
 from xrarchive.gan.training import TRAINING_SPLITS
 from xrarchive.latents import draw_latent
@@ -54,6 +55,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 BUNDLED = REPOSITORY / "xrarchive" / "bundled"
 TRAINING_START, TRAINING_END = "<!-- tables: scripts/bench_bundled.py --write -->", "<!-- end of tables -->"
 TITLES = {"kid": "KID", "frechet": "FD"}
+SHARES = ("precision", "recall", "density", "coverage")
 JPEG_QUALITY = 90
 NEAREST = 24  # draws whose nearest film is looked up
 README_START, README_END = "<!-- figures: scripts/bench_bundled.py --write -->", "<!-- end of figures -->"
@@ -66,7 +68,12 @@ def main() -> int:
     parser.add_argument(
         "--images", type=int, default=2_000, help="random draws, and held-out films at most [default: 2000]"
     )
-    parser.add_argument("--per-class", type=int, default=100, help="images for each offered finding [default: 100]")
+    parser.add_argument("--per-class", type=int, default=200, help="images for each offered finding [default: 200]")
+    parser.add_argument(
+        "--validation",
+        type=Path,
+        help="validation.json of the same archive, from `reproduce_bundled DIR` [default: validate here]",
+    )
     parser.add_argument(
         "--generator", type=Path, default=bundled_weights("generator"), help="snapshot [default: bundled]"
     )
@@ -87,7 +94,7 @@ def main() -> int:
         ingest(arguments.data / "nih64", labelled, size_px=films.size_px, terms=("nih-chestxray14",))
         result = {
             "generator": generator,
-            **measure_archive([radiographs, labelled], archive, arguments.per_class),
+            **measure_archive([radiographs, labelled], archive, arguments.per_class, arguments.validation),
             "classifiers": classifier_figures(),
             "per_class": arguments.per_class,
             "machine": f"{platform.machine()}, {os.cpu_count()} processors, {torch.backends.cpu.get_cpu_capability()}",
@@ -137,7 +144,7 @@ def readme_block(result: dict[str, Any]) -> str:
         *(
             _row(f"Archive: {TITLES[name]}, {space} features", found)
             for space, metrics in sorted(validation["fidelity"].items())
-            for name, found in metrics.items()
+            for name, found in sorted(metrics.items())
         ),
         *(_row(f"{finding}: judge's AUROC, asked or not", found) for finding, found in sorted(labels.items())),
         _row("Exact or near copies of training films", validation["privacy"]["copies"]),
@@ -153,10 +160,10 @@ def readme_block(result: dict[str, Any]) -> str:
 def training_block(generator: dict[str, Any], curve: list[tuple[int, float, float, float]]) -> str:
     """TRAINING.md's tables: the generator's figures, its learning curve, and the films nearest to its draws."""
     coded = [
-        _row(f"{TITLES.get(name, name)}, {space} features, {coding.upper()}", found)
+        _row(f"{TITLES.get(name, name)}, {space} features, {coding.upper()}", generator[space][coding][name])
         for space in (IMAGENET, "judge")
-        for coding, measures in generator[space].items()
-        for name, found in measures.items()
+        for coding in ("png", "jpeg")
+        for name in (*TITLES, *SHARES)
     ]
     nearest = generator["nearest"]
     return "\n".join(
@@ -253,7 +260,7 @@ def _held_against(real: Features, made: Features, ceiling: Manifold, space: str)
         metric.name: measure_fidelity(metric, made, real, patients=None, seed=0, space=space) for metric in METRICS
     }
     overlap = manifold(real, made)
-    for name in ("precision", "recall", "density", "coverage"):
+    for name in SHARES:
         of_films = as_bound(getattr(ceiling, name), len(real), "Of as many films that the generator was trained on.")
         estimate = getattr(overlap, name)
         found[name] = measure_estimate(estimate, n=len(made), note="", otherwise="", extra={"ceiling": of_films})
@@ -291,12 +298,20 @@ def measure_nearest(films: RadiographSet, path: Path, sheet: Path | None) -> dic
     return {"median": middle, "greatest": most, "held_out": len(unseen), "pairs": pairs}
 
 
-def measure_archive(radiographs: list[Path], out: Path, per_class: int) -> dict[str, Any]:
+def measure_archive(radiographs: list[Path], out: Path, per_class: int, validation: Path | None) -> dict[str, Any]:
     """Build and validate; the validation's table and how fast it was built."""
     started = time.perf_counter()
     built = pipeline.build(out, per_class=per_class)
     seconds = time.perf_counter() - started
-    report = pipeline.validate(out, radiographs=radiographs, referee=bundled_weights("referee"))
+    if validation is None:
+        report = pipeline.validate(out, radiographs=radiographs, referee=bundled_weights("referee"))
+    else:
+        report = read_json(validation, what="validation", fix="Run scripts/reproduce_bundled DIR.")
+        if report["manifest_sha256"] != read_manifest(out).sha256:
+            raise SystemExit(
+                f"{validation} is not of the archive that was built here: give one of --per-class {per_class}."
+            )
+        shutil.copyfile(validation, out / VALIDATION_NAME)
     print(f"\nArchive, {built.rows:,} images in {seconds:.0f} s, {built.rows / seconds:.1f} images/s")
     for tally in built.tallies:
         print(f"  {' + '.join(tally.findings):20} {tally.accepted} of {tally.asked} from {tally.starts} starts")

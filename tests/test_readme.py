@@ -11,7 +11,9 @@ import pytest
 from made_archive import make_archive
 
 from xrarchive.cli.main import main
+from xrarchive.files import sha256_file
 
+KID = {"kid": 0.5, "kid_low": 0.4, "kid_high": 0.6}
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 COMMANDS = re.findall(r"^    (xrarchive .+)$", README, re.M) + re.findall(r"`(build --.+?)`", README)
@@ -35,13 +37,30 @@ def test_every_path_in_readme_exists(path):
     assert (ROOT / path).exists()
 
 
-def test_figures_in_readme_are_those_the_bench_wrote():
+@pytest.fixture(scope="module")
+def bench():
+    """scripts/bench_bundled.py, which is no module of the package."""
     spec = importlib.util.spec_from_file_location("bench_bundled", ROOT / "scripts" / "bench_bundled.py")
-    bench = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(bench)
-    figures = json.loads((ROOT / "xrarchive" / "bundled" / "figures.json").read_text())
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_figures_in_readme_and_beside_the_weights_are_those_the_bench_wrote(bench):
+    folder = ROOT / "xrarchive" / "bundled"
+    figures = json.loads((folder / "figures.json").read_text())
     block = README.partition(bench.README_START)[2].partition(bench.README_END)[0]
     assert block.strip() == bench.readme_block(figures).strip()
+    block = (folder / "TRAINING.md").read_text().partition(bench.TRAINING_START)[2].partition(bench.TRAINING_END)[0]
+    curve = bench.learning_curve(folder / "generator-training.jsonl")
+    assert block.strip() == bench.training_block(figures["generator"], curve).strip()
+    assert figures["generator"]["sha256"] == sha256_file(folder / "generator.safetensors")
+
+
+def test_the_learning_curve_counts_on_over_trainings(bench, tmp_path):
+    ticks = [{"nimg": 10}, {"nimg": 20, **KID}, {"nimg": 4}, {"nimg": 5, **KID}, {"nimg": 9}, {"nimg": 3, **KID}]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(tick) + "\n" for tick in ticks))
+    assert [shown for shown, *_ in bench.learning_curve(tmp_path / "log.jsonl")] == [20, 25, 32]
 
 
 @pytest.fixture(scope="module")
