@@ -5,16 +5,15 @@ import shutil
 
 import numpy as np
 import pytest
-from safetensors import safe_open
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
-from xrarchive.errors import DamageError, InputDataError
+from xrarchive.errors import DamageError
 from xrarchive.gan.runs import FILMS_NAME, Start
 from xrarchive.gan.settings import GeneratorSettings
 from xrarchive.gan.training import Watch, train_generator
 from xrarchive.radiographs import open_set
 from xrarchive.trained_films import FILMS, film_names, films_at_hand, join_names, read_names
-from xrarchive.weights import add_films, describe_weights
+from xrarchive.weights import describe_weights
 
 SHORT = GeneratorSettings(
     resolution=16, nimg=32, start_px=16, latent_size=4, width_max=4, batch=16, checkpoint_nimg=32, precision="float32"
@@ -104,21 +103,3 @@ def test_unreadable_names_of_a_run_are_made_again(tiny_set, tmp_path):
     longer = dataclasses.replace(SHORT, nimg=48)
     again = train_generator(open_set(tiny_set), tmp_path / "b", settings=longer, watch=watch)
     assert len(read_names(again.snapshot)) == len(trained_on(open_set(tiny_set)))
-
-
-def test_names_are_added_to_older_weights_and_change_nothing_else(tiny_set, tiny_generator, tmp_path):
-    radiographs = open_set(tiny_set)
-    tensors = load_file(tiny_generator)
-    names = tensors.pop(FILMS)
-    with safe_open(tiny_generator, framework="numpy") as stream:
-        metadata = stream.metadata()
-    save_file(tensors, tmp_path / "old.safetensors", metadata=metadata)
-    assert read_names(tmp_path / "old.safetensors") is None
-    sha256 = add_films(
-        tmp_path / "old.safetensors", tmp_path / "new.safetensors", film_names(radiographs, trained_on(radiographs))
-    )
-    # As if they had been there from the start, to the bit.
-    assert (tmp_path / "new.safetensors").read_bytes() == tiny_generator.read_bytes()
-    assert add_films(tmp_path / "new.safetensors", tmp_path / "again.safetensors", names) == sha256
-    with pytest.raises(InputDataError, match="films already"):
-        add_films(tmp_path / "new.safetensors", tmp_path / "x.safetensors", names[:3])

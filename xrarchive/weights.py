@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
-import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from xrarchive.errors import DamageError, InputDataError
 from xrarchive.files import atomic_path, sha256_file
-from xrarchive.trained_films import FILMS, Names, read_names
+from xrarchive.trained_films import FILMS, read_names
 
 if TYPE_CHECKING:
     import torch
@@ -137,34 +136,6 @@ def load_weights(path: Path, *, kind: Kind) -> Weights:
     require_finite(tensors, path)
     as_float = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
     return Weights(path, sha256_file(path), meta, as_float)
-
-
-def add_films(path: Path, out: Path, names: Names) -> str:
-    """Write the weight file `path` to `out` with the names of the films it was trained on; returns its new sha256.
-
-    For weights made before generators named their films. Metadata and every tensor stay as they are, bit for bit.
-
-    Raises:
-        InputDataError: If there is no weight file, or it names other films already.
-        DamageError: If it is not a safetensors file.
-        StorageError: If the disk refuses.
-    """
-    read_meta(path, kind="generator")
-    found = read_names(path)
-    if found is not None and not np.array_equal(found, names):
-        raise InputDataError(
-            f"{path} names {len(found)} films already, and they are not these {len(names)}.",
-            fix="Give the radiograph set that these weights were trained on.",
-            path=path,
-        )
-    import torch
-
-    with safe_open(path, framework="pt") as stream:
-        metadata = stream.metadata()
-        tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118  (not a mapping)
-    with atomic_path(out) as temporary:
-        write_tensors(temporary, tensors | {FILMS: torch.from_numpy(names.copy())}, metadata)
-    return sha256_file(out)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
