@@ -124,8 +124,12 @@ def signal_after(step: int, *numbers: int) -> None:
 def test_a_stopped_command_saves_at_that_very_step_and_goes_on(
     world: World, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
+    def stopped() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+        signal_after(13, number)
+
     arguments = start_command(world, tmp_path / "run")[2:]
-    assert told_command(tmp_path / "log", arguments, lambda: signal_after(13, number)) == code
+    assert told_command(tmp_path / "log", arguments, stopped) == code
     kept = sorted(path.name for path in (tmp_path / "run/checkpoints").iterdir())
     assert kept == ["nimg-000000080", "nimg-000000104"]
     assert "Finished work is kept; go on with: xrarchive train generator" in (tmp_path / "log").read_text()
