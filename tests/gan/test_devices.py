@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,29 @@ def test_torchrun_of_two_trains_as_two_forked_processes_do(world: World, tmp_pat
         told, _ = job.communicate()
     assert job.returncode == 0, told
     assert result(tmp_path / "run") == pair(world)
+
+
+LEAVING = """
+from pathlib import Path
+import torch
+from xrarchive.gan.devices import open_devices
+with open_devices(timeout_s=60) as devices:
+    torch.optim.Adam([torch.zeros(1)])  # imports more of torch.distributed
+    devices.any(False)
+print([path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc names a process's threads")
+def test_no_thread_of_the_exchange_outlives_it(tmp_path: Path) -> None:
+    """One that did has aborted a training at its exit."""
+    (tmp_path / "leaving.py").write_text(LEAVING)
+    with torchrun(tmp_path / "leaving.py") as job:
+        told, _ = job.communicate()
+    assert job.returncode == 0, told
+    assert told.count("'python'") >= 2, told
+    assert "gloo" not in told
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -139,6 +140,9 @@ def open_devices(*, timeout_s: float) -> Iterator[Devices]:
     if cuda:
         torch.cuda.set_device(device)
     if world > 1:
+        # Imported later (an optimizer does), its default arguments would hold the group beyond its end, and a gloo
+        # thread left over at exit may abort the process (pytorch#190489).
+        importlib.import_module("torch.distributed.nn.functional")
         timeout = datetime.timedelta(seconds=timeout_s)
         with _lost_processes():
             store = _fresh_store(timeout)
