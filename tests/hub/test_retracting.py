@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 from loopback import LoopbackHub
 from tiny_archive import TinyArchive
 from wire import Fault
@@ -12,6 +13,7 @@ from wire import Fault
 from xrarchive.archive.reader import check_archive
 from xrarchive.errors import AccessError, InputDataError
 from xrarchive.hub import Access, Receipt, plan_publication, publish_to_folder, retract, retract_in_folder
+from xrarchive.hub.fetching import open_source
 
 REPO, DATE = "tester/xrays", "2026-11-23"
 REASON = "Labels of two findings were swapped."
@@ -43,6 +45,42 @@ def test_a_retracted_version_is_marked_everywhere_and_stays(
     assert remote.messages["v1.0.0-retracted"].endswith(REASON)
     assert remote.history[0] == "Retract v1.0.0"
     assert "stays" in done.stays
+
+
+def test_a_reader_of_a_retracted_version_is_told(
+    hub: LoopbackHub,
+    archive: TinyArchive,
+    publish_now: PublishNow,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def told(revision: str | None) -> list[str]:
+        caplog.clear()
+        with open_source(REPO, revision=revision, sleep=lambda _s: None) as source:
+            assert source.manifest.rows == len(archive.pixels)
+        return [line for line in caplog.messages if "retracted" in line]
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    publish_now(plan_publication(archive.folder, REPO))
+    assert told("v1.0.0") == []
+    retract(REPO, "v1.0.0", reason=REASON, date=DATE)
+    words = f"{REPO}@v1.0.0 was retracted on {DATE}: {REASON}"
+    assert told("v1.0.0") == [words]
+    assert told(None) == []  # main's card says it
+    hub.faults.append(Fault("GET", "revision/v1.0.0-retracted", status=503))
+    assert words in told("v1.0.0")  # from the cache
+
+
+def test_a_fault_while_asking_for_a_retraction_stops_no_reader(
+    hub: LoopbackHub, archive: TinyArchive, publish_now: PublishNow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    publish_now(plan_publication(archive.folder, REPO))
+    hub.faults.append(Fault("GET", "revision/v1.0.0-retracted", status=503))
+    with open_source(REPO, revision="v1.0.0") as source:
+        assert source.manifest.rows == len(archive.pixels)
+    assert hub.faults == []
 
 
 def test_later_versions_carry_the_notice_and_older_ones_are_still_themselves(

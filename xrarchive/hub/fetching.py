@@ -14,14 +14,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
-from xrarchive.archive.manifest import MANIFEST_NAME, Manifest, is_shard, read_manifest
+from xrarchive.archive.manifest import MANIFEST_NAME, RETRACTIONS_NAME, Manifest, is_shard, read_manifest
 from xrarchive.archive.source import Source, open_folder
 from xrarchive.errors import AccessError, DamageError, InputDataError, RemoteError, StorageError
 from xrarchive.files import sha256_file, write_bytes
+from xrarchive.hub.addressing import Retraction, load_retractions
 from xrarchive.hub.client import MAX_TRIES, HubClient, open_hub
 from xrarchive.hub.content import RepoContent
 from xrarchive.hub.faults import TransientError
 from xrarchive.hub.locating import Remote, locate
+from xrarchive.hub.versions import list_versions
 
 _TRIES_IF_KNOWN = 2  # of asking what a tag names, where the cache knows what it named before
 
@@ -49,20 +51,32 @@ def open_source(
     found = locate(name, revision)
     if isinstance(found, Path):
         if revision is not None:
-            _warn_if_retracted(found)
+            _warn_if_retracted_in_folder(found)
         yield open_folder(found)
         return
     with open_hub(reading=True, sleep=sleep) as hub:
         yield _open_remote(hub, f"{found.repo}@{found.revision}" if revision else str(name), found)
 
 
-def _warn_if_retracted(version: Path) -> None:
+def _warn_if_retracted_in_folder(version: Path) -> None:
     """Say that a version in a published folder was taken back, and why; reading it is still the reader's right."""
     from xrarchive.hub.shelf import read_index
 
     notice = read_index(version.parent).get(version.name, {}).get("retracted")
     if notice:
-        _log.warning("%s was retracted on %s: %s", version, notice["date"], notice["reason"])
+        _warn_of(str(version), Retraction(**notice))
+
+
+def _warn_if_retracted(hub: HubClient, content: RepoContent, tag: str) -> None:
+    """The same of a version on a Hub; asked once, and where nobody answers what the cache knows counts."""
+    with contextlib.suppress(AccessError, RemoteError, DamageError):  # as a rule there is no such tag
+        path, _ = fetch(hub, content, RETRACTIONS_NAME, f"{tag}-retracted", tries=1)
+        if notice := load_retractions(path).get(tag):
+            _warn_of(f"{content.repo}@{tag}", notice)
+
+
+def _warn_of(version: str, notice: Retraction) -> None:
+    _log.warning("%s was retracted on %s: %s", version, notice.date, notice.reason)
 
 
 def to_read(repo: str, kind: Literal["dataset", "model"]) -> RepoContent:
@@ -70,15 +84,24 @@ def to_read(repo: str, kind: Literal["dataset", "model"]) -> RepoContent:
     return RepoContent(repo, kind, uploads=(), claims=())
 
 
-def fetch(hub: HubClient, content: RepoContent, path: str, revision: str) -> tuple[Path, str]:
+def fetch(
+    hub: HubClient, content: RepoContent, path: str, revision: str, *, tries: int = MAX_TRIES
+) -> tuple[Path, str]:
     """A local copy of a file at the top of a repository, and the commit that the revision names.
 
     Which commit that was is kept in the client library's cache. Where the Hub cannot be reached later, the same
     revision means the same commit; a warning is logged.
+
+    Args:
+        hub: To ask.
+        content: The repository.
+        path: The file in it.
+        revision: Tag, branch or commit.
+        tries: How often to ask what the revision names, where the cache does not know.
     """
     known = _remembered(content, path, revision)
     try:
-        commit = hub.commit_of(content, revision, tries=MAX_TRIES if known is None else _TRIES_IF_KNOWN)
+        commit = hub.commit_of(content, revision, tries=tries if known is None else min(tries, _TRIES_IF_KNOWN))
     except RemoteError as err:
         if known is None or not _out_of_reach(err):
             raise
@@ -117,6 +140,8 @@ def _open_remote(hub: HubClient, name: str, found: Remote) -> Source:
     with told_apart(name, MANIFEST_NAME):
         path, commit = fetch(hub, content, MANIFEST_NAME, found.revision)
         manifest = read_manifest(path.parent)
+    if list_versions([found.revision]):
+        _warn_if_retracted(hub, content, found.revision)
     if strange := sorted(path for path in manifest.files if not is_shard(path)):
         raise DamageError(f"The manifest of {name} names {strange[0]!r}, which is no shard.", fix="Publish it again.")
 
