@@ -53,6 +53,7 @@ from xrarchive.estimates import RESAMPLES, Estimate
 from xrarchive.gan.training import keep_heap
 from xrarchive.plan import SearchSettings
 from xrarchive.radiographs import ingest, open_set
+from xrarchive.units import end_with_parent
 from xrarchive.validation.utility import Comparison, Floats, compare, mean_auroc, pool
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -169,12 +170,17 @@ def _each(bench: Bench, folds: Sequence[int], workers: int) -> Iterable[Fold]:
         yield from (read_fold(bench, number, fill_fold(bench, number, ARMS)) for number in folds)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as processes:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as processes:
         parts = [
             [processes.submit(fill_fold, bench, number, arms) for number in folds] for arms in (ARMS[1:], ARMS[:1])
         ]
         for number, *both in zip(folds, *parts, strict=True):
             yield read_fold(bench, number, sum(part.result() for part in both))
+
+
+def _start_worker() -> None:
+    end_with_parent()
+    _one_thread()
 
 
 def _one_thread() -> None:
