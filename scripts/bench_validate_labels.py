@@ -72,8 +72,8 @@ def spoiled(clean: Material, pixels: npt.NDArray[np.uint8], asked: npt.NDArray[n
         changes["judge"] = scores[:, order]
         features[SPACE] = clean.judge.features(pixels)
     subject = dataclasses.replace(clean.subject, images=dataclasses.replace(images, **changes))
-    found = dataclasses.replace(clean, subject=subject, features=features)
-    vars(found).update({"draws": clean.draws, "real": clean.real})
+    found = dataclasses.replace(clean, subject=subject)
+    vars(found).update({"draws": clean.draws, "real": clean.real, "features": features})
     if not moved:
         vars(found)["scored"] = clean.scored
     return found

@@ -86,8 +86,8 @@ def some_material(subject, films, guide, **changes):
     )
     values = {
         "subject": subject, "archive": None, "films": (films,), "judge": guide, "referee": None, "guide": guide,
-        "generator": NO_GENERATOR, "reference": reference, "crew": None, "features": {}, "blurred": {}, "workers": 1,
-        "quick": True, "on_status": ignore_status,
+        "generator": NO_GENERATOR, "reference": reference, "crew": None, "blurred": {}, "workers": 1, "quick": True,
+        "on_status": ignore_status,
     }  # fmt: skip
     return Material(**(values | changes))
 

@@ -64,7 +64,6 @@ class Material:
         generator: Weight file of the generator; else why it is not at hand, as a sentence.
         reference: Features of held-out radiographs.
         crew: Computes features: ``crew.extract(space, pixels)``.
-        features: By feature space float32 [N, D] of the subject's images.
         blurred: By feature space float32 [M, D] of the reference's films made worse, in its order; empty without films.
         workers: Processes or threads a part may use.
         strip: Where to show the images beside their nearest training films, for the publisher's eyes only; None =
@@ -82,7 +81,6 @@ class Material:
     generator: Path | str
     reference: Reference
     crew: Crew
-    features: Mapping[str, NDArray[np.float32]]
     blurred: Mapping[str, NDArray[np.float32]]
     workers: int
     quick: bool
@@ -94,6 +92,11 @@ class Material:
         """By role those that are at hand."""
         guide = {} if isinstance(self.guide, str) else {"guide": self.guide}
         return {**guide, "judge": self.judge, **({} if self.referee is None else {"referee": self.referee})}
+
+    @cached_property
+    def features(self) -> dict[str, NDArray[np.float32]]:
+        """By feature space float32 [N, D] of the subject's images."""
+        return _features(self.subject.images.pixels, self.crew, self.on_status)
 
     @cached_property
     def searches(self) -> tuple[SearchSettings, ...]:
@@ -233,7 +236,7 @@ def equip(
     quick: bool,
     on_status: OnStatus,
 ) -> Material:
-    """A subject with what it is measured against: sets opened, features of its images and of the reference taken.
+    """A subject with what it is measured against: sets opened, features of the reference taken.
 
     Args:
         subject: What is validated.
@@ -261,7 +264,6 @@ def equip(
         generator=generator,
         reference=reference,
         crew=crew,
-        features=_features(subject.images.pixels, crew, on_status),
         blurred=blurred,
         workers=crew.workers,
         quick=quick,
