@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -11,7 +12,7 @@ from typing import Any
 from xrarchive.archive.manifest import REPORT_NAME, VALIDATION_NAME, read_manifest
 from xrarchive.archive.sums import write_sums
 from xrarchive.errors import InputDataError
-from xrarchive.files import write_bytes, write_json
+from xrarchive.files import dump_json, write_bytes, write_json
 from xrarchive.records import OnStatus, ignore_status
 from xrarchive.reporting.sheets import contact_sheets
 from xrarchive.reporting.validation import render_validation
@@ -148,7 +149,21 @@ def measure_parts(
 
 
 def write_page(path: Path, subject: Subject, report: Mapping[str, Any]) -> None:
-    """Write the report as a page that needs nothing else, with a contact sheet for each finding."""
+    """Write the report as a page that needs nothing else, with a contact sheet for each finding.
+
+    The page is that of the file: keys by name, as JSON has them, but findings in the order of the vocabulary.
+    """
     sheets = contact_sheets(subject.images.pixels, subject.images.labels, subject.findings)
     title = subject.name if subject.version is None else f"{subject.name} {subject.version}"
-    write_bytes(path, render_validation(report, sheets=sheets, title=title).encode())
+    shown = _put_first(subject.findings, json.loads(dump_json(report)))
+    write_bytes(path, render_validation(shown, sheets=sheets, title=title).encode())
+
+
+def _put_first(names: Sequence[str], value: Any) -> Any:
+    """The same value, in all of its mappings these keys first and in this order."""
+    if isinstance(value, list):
+        return [_put_first(names, inner) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    keys = dict.fromkeys((*(name for name in names if name in value), *value))
+    return {key: _put_first(names, value[key]) for key in keys}

@@ -1,7 +1,6 @@
 """`waive`: accept closed gates of a validation that is there, without measuring anything again.
 
-In: an archive with its validation.json. Out: the same figures, the named gates waived with their reason, and the page;
-what JSON has no order for stands there by name.
+In: an archive with its validation.json. Out: the same figures, the named gates waived with their reason, and the page.
 """
 
 from __future__ import annotations
