@@ -40,10 +40,10 @@ from xrarchive.classifier.offering import list_offerings
 from xrarchive.estimates import RESAMPLES
 from xrarchive.features import IMAGENET, imagenet_features
 from xrarchive.files import read_json, write_json
+from xrarchive.gan.memory import critic_scores
 from xrarchive.gan.snapshots import load_discriminator, load_snapshot
 from xrarchive.gan.training import TRAINING_SPLITS
 from xrarchive.latents import draw_latent
-from xrarchive.membership import critic_scores
 from xrarchive.pixels import Pixels, write_grid
 from xrarchive.radiographs import RadiographSet, ingest, open_set
 from xrarchive.synthesis import render

@@ -23,9 +23,10 @@ import numpy as np
 from bench_validate_privacy import make_images
 
 from xrarchive.bundled import bundled_weights
+from xrarchive.gan.memory import critic_scores
 from xrarchive.gan.snapshots import load_discriminator, load_snapshot
 from xrarchive.gan.training import TRAINING_SPLITS
-from xrarchive.membership import FILMS, critic_scores, inversion_scores
+from xrarchive.membership import FILMS, inversion_scores
 from xrarchive.radiographs import RadiographSet, open_set
 from xrarchive.reidentification import MEASURED_SPLITS, Reidentifier, pair_distances, train_reidentifier
 from xrarchive.statistics import auroc

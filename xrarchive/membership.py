@@ -1,14 +1,13 @@
-"""Can whoever holds a generator's weights tell which films it was trained on? Two attacks; scores come out.
+"""Can whoever holds a generator's weights tell which films it was trained on? One attack; scores come out.
 
-    critic      the discriminator beside the generator has seen the training films, and none of the held-out ones
     inversion   the generator may make the training films better than films it has never seen
 
-Both give every film one number, higher for a film more like one that was trained on; validation turns the numbers of
-training and held-out films into an AUROC. Left of the waist.
+It gives every film one number, higher for a film more like one that was trained on, as the other attack does, which
+asks the discriminator (`gan/memory.py`); validation turns the numbers of training and held-out films into an AUROC.
+Left of the waist.
 
 Compare like with like: training films of the same source and kind as the held-out ones, or the attack tells sources
-apart. Sources: the critic's score as Hayes et al. 2019 (arXiv 1705.07663), white-box attack; inversion as Chen et al.
-2020 (GAN-Leaks, arXiv 1909.03935), white-box generator.
+apart. Source: Chen et al. 2020 (GAN-Leaks, arXiv 1909.03935), white-box generator.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor
 
 from xrarchive.gan.layers import kernels_ready
-from xrarchive.gan.networks import Discriminator, Generator
+from xrarchive.gan.networks import Generator
 from xrarchive.gan.sampling import generate
 from xrarchive.latents import draw_latent, to_sphere
 from xrarchive.pixels import Pixels, to_planes
@@ -31,32 +30,6 @@ DRAWS = 4096
 STEPS = 100
 _RATE = 0.1
 _BATCH = 32
-
-
-def critic_scores(
-    discriminator: Discriminator, pixels: Pixels, *, on_status: OnStatus = ignore_status
-) -> npt.NDArray[np.float64]:
-    """How much of a radiograph the discriminator takes each film for.
-
-    It also looks at how much the images of a group differ. So that no film is judged by the films beside it, each
-    stands alone. Measured: this tells as much as a group of synthetic companions, the same for all films.
-
-    Args:
-        discriminator: Frozen, for images in [-1, 1].
-        pixels: uint8 [N, H, H], of the generator's size.
-        on_status: Told after every batch.
-
-    Returns:
-        float64 [N].
-    """
-    scores = np.empty(len(pixels))
-    with torch.inference_mode(), kernels_ready(discriminator, torch.float32):
-        for start in range(0, len(pixels), _BATCH):
-            films = _planes(pixels[start : start + _BATCH])
-            found = discriminator(films.contiguous(memory_format=torch.channels_last), group=1)
-            scores[start : start + len(films)] = found.double().numpy()
-            on_status(Status(start + len(films), len(pixels), "films", "critic"))
-    return scores
 
 
 def inversion_scores(

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 # Of the tensor in a weight file.
 FILMS = "films"
 PREFIX_BYTES = 4
+# Weights may be published if nothing tells these films from others with an AUROC above this, at the upper end.
+ATTACK_BAR = 0.6
 Names = npt.NDArray[np.uint8]
 
 

@@ -101,6 +101,7 @@ STATUS = {
     "last": {"nimg": 100, "px": 16, "alpha": 0.5, "loss_d": 1.25, "loss_g": 0.75},
     "warnings": ["collapse: the images are alike."],
     "best": {"nimg": 80, "kid": 0.31},
+    "critic": {"nimg": 80, "auroc": 0.55, "low": 0.5, "high": 0.6},
     "checkpoint": "nimg-000000080",
 }
 

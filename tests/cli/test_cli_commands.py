@@ -303,15 +303,16 @@ def test_status_prints_what_matters(run):
         "speed       10 images/s, 2 min 20 s left",
         "losses      discriminator 1.25, generator 0.75",
         "best KID    0.31 at 80 images",
+        "critic      AUROC 0.55 of films it was trained on against others",
         "checkpoint  nimg-000000080",
         "warning: collapse: the images are alike.",
     ]
 
 
 def test_status_before_the_first_tick(run, pipeline):
-    unknown = dict.fromkeys(("px", "alpha", "images_per_s", "left_s", "best", "checkpoint"))
+    unknown = dict.fromkeys(("px", "alpha", "images_per_s", "left_s", "best", "critic", "checkpoint"))
     pipeline.results["status"] |= unknown | {"state": "running", "nimg": 0, "last": {}, "warnings": []}
     lines = run("status run").stdout.splitlines()
     assert lines[2:] == ["images      0 of 200 (0.0 %)", "stage       –", "speed       – images/s"] + [
-        f"{name:<10}  –" for name in ("losses", "best KID", "checkpoint")
+        f"{name:<10}  –" for name in ("losses", "best KID", "critic", "checkpoint")
     ]

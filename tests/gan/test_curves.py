@@ -22,7 +22,11 @@ TICKS = [
     tick(2_000, 16, 0.5, loss_d=None, images_per_s=100.0),
     tick(3_000, 16, images_per_s=90.0),
 ]
-KIDS = [{"nimg": nimg, "kid": 900 / nimg, "kid_low": 800 / nimg, "kid_high": 1_000 / nimg} for nimg in (2_000, 3_000)]
+CRITIC = {"critic": 0.55, "critic_low": 0.5, "critic_high": 0.6}
+KIDS = [
+    {"nimg": nimg, "kid": 900 / nimg, "kid_low": 800 / nimg, "kid_high": 1_000 / nimg, **more}
+    for nimg, more in ((2_000, {}), (3_000, CRITIC))
+]
 
 
 def write_stats(run, records, rest=""):

@@ -18,6 +18,7 @@ from PIL import Image
 from xrarchive.errors import InputDataError
 from xrarchive.gan import health, monitor
 from xrarchive.gan.health import duplicate_rate, feature_variance, find_troubles
+from xrarchive.gan.memory import Memory
 from xrarchive.gan.monitor import Monitor, Tick, kept_ticks, peak_memory_bytes
 from xrarchive.gan.realism import Kid
 from xrarchive.gan.stats import best_measurement, measurements, read_stats, ticks
@@ -229,6 +230,21 @@ def test_the_lowest_kid_is_the_best_and_the_earliest_of_equal_ones(start, tmp_pa
     assert "KID 0.3 (0.29 to 0.31, 100 images) at 4,000: best 0.3 at 2,000" in (tmp_path / "run/log.txt").read_text()
 
 
+@pytest.mark.parametrize(
+    ("high", "level", "words"), [(0.58, logging.INFO, "told from"), (0.64, logging.WARNING, "keep these")]
+)
+def test_what_the_discriminator_knows_by_heart_is_told(start, tmp_path, caplog, high, level, words):
+    caplog.set_level(logging.INFO)
+    start().measured(1_000, kid_of(0.5), Memory(0.55, 0.5, high, 300))
+    (record,) = read_stats(tmp_path / "run")
+    assert {name: record[name] for name in ("critic", "critic_low", "critic_high")} == {
+        "critic": 0.55, "critic_low": 0.5, "critic_high": high,
+    }  # fmt: skip
+    assert caplog.records[-1].levelno == level
+    assert "AUROC 0.550 (0.500 to" in caplog.records[-1].message
+    assert words in caplog.records[-1].message
+
+
 def test_measuring_again_replaces(start, tmp_path):
     watch = start()
     watch.tick(tick_at(1_000), FILMS)
@@ -372,10 +388,10 @@ def test_a_warning_is_said_once_and_recorded_as_long_as_it_lasts(start, tmp_path
 def test_tensorboard_is_written_on_request(start, tmp_path):
     watch = start(tensorboard=True)
     watch.tick(tick_at(1_000), FILMS)
-    watch.measured(1_000, kid_of(0.5))
+    watch.measured(1_000, kid_of(0.5), Memory(0.5, 0.4, 0.6, 20))
     watch.close()
     (events,) = (tmp_path / "run/tensorboard").iterdir()
-    assert all(name in events.read_bytes() for name in (b"loss_d", b"kid", b"images"))
+    assert all(name in events.read_bytes() for name in (b"loss_d", b"kid", b"critic", b"images"))
 
 
 def test_tensorboard_that_is_missing_is_said_before_anything_is_written(start, tmp_path, monkeypatch):

@@ -76,6 +76,7 @@ def test_the_reference_is_kept_for_when_the_run_goes_on(radiographs, cheap, tmp_
     again = reference_features(radiographs, tmp_path, px=16, seen=SEEN)
     assert len(cheap) == 1
     assert again.split == first.split
+    np.testing.assert_array_equal(again.rows, first.rows)
     np.testing.assert_array_equal(again.features, first.features)
     np.testing.assert_array_equal(again.patients, first.patients)
     assert again.features.dtype == np.float32
@@ -102,7 +103,7 @@ def test_no_patient_id_is_kept(radiographs, tmp_path):
     reference_features(radiographs, tmp_path, px=16, seen=SEEN)
     with np.load(tmp_path / "reference.npz", allow_pickle=False) as found:
         assert found["patients"].dtype == np.int64
-        assert sorted(found.files) == ["features", "key", "patients", "split"]
+        assert sorted(found.files) == ["features", "key", "patients", "rows", "split"]
 
 
 def test_of_many_films_some_are_drawn(radiographs, cheap, tmp_path, monkeypatch):

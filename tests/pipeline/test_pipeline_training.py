@@ -21,7 +21,8 @@ def run_dir(tmp_path):
     """A run of 10,000 images that was stopped in the middle."""
     (tmp_path / "run.json").write_text(json.dumps({"settings": {"nimg": 10_000}}))
     (tmp_path / "checkpoints/nimg-000003000").mkdir(parents=True)
-    kids = [{"nimg": 2_000, "kid": 0.3}, {"nimg": 4_000, "kid": 0.4}]
+    critic = {"critic": 0.55, "critic_low": 0.5, "critic_high": 0.6}
+    kids = [{"nimg": 2_000, "kid": 0.3, **critic}, {"nimg": 4_000, "kid": 0.4}]
     lines = [{**TICK, "nimg": 2_000}, kids[0], {**TICK, "warnings": ["collapse: alike"]}, kids[1]]
     (tmp_path / "stats.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"nimg": 60')
     return tmp_path
@@ -33,6 +34,7 @@ def test_a_stopped_run(run_dir):
     assert (found["nimg"], found["total"], found["px"], found["alpha"]) == (4_000, 10_000, 16, 0.5)
     assert found["last"]["loss_d"] == 1.0
     assert found["best"] == {"nimg": 2_000, "kid": 0.3}
+    assert found["critic"] == {"nimg": 2_000, "auroc": 0.55, "low": 0.5, "high": 0.6}
     assert found["warnings"] == ["collapse: alike"]
     assert found["checkpoint"] == "nimg-000003000"
 
@@ -57,7 +59,7 @@ def test_a_run_before_its_first_tick(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps({"settings": {"nimg": 10_000}}))
     found = pipeline.status(tmp_path)
     assert (found["state"], found["nimg"], found["last"], found["warnings"]) == ("stopped", 0, {}, [])
-    assert {found[name] for name in ("px", "alpha", "images_per_s", "left_s", "best", "checkpoint")} == {None}
+    assert {found[name] for name in ("px", "alpha", "images_per_s", "left_s", "best", "critic", "checkpoint")} == {None}
 
 
 def test_curves_on_request(run_dir):

@@ -28,7 +28,7 @@ def status(as_json: bool, run: Path | None, plot: Path | None) -> None:
 
 
 def _show(result: Result) -> None:
-    last, best, left_s = result["last"], result["best"], result["left_s"]
+    last, best, critic, left_s = result["last"], result["best"], result["critic"], result["left_s"]
     share = f" ({100 * result['nimg'] / result['total']:.1f} %)" if result["total"] else ""
     left = "" if left_s is None else f", {duration(left_s)} left"
     fields(
@@ -40,6 +40,7 @@ def _show(result: Result) -> None:
             "speed": f"{cell(result['images_per_s'])} images/s{left}",
             "losses": f"discriminator {cell(last['loss_d'])}, generator {cell(last['loss_g'])}" if last else None,
             "best KID": f"{cell(best['kid'])} at {cell(best['nimg'])} images" if best else None,
+            "critic": f"AUROC {cell(critic['auroc'])} of films it was trained on against others" if critic else None,
             "checkpoint": result["checkpoint"],
         }
     )

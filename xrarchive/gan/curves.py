@@ -13,7 +13,7 @@ from xrarchive.gan.stats import STATS_NAME, Record, measurements, read_stats, ti
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_INCHES = (10.0, 11.0)
+_INCHES = (10.0, 13.0)
 _DPI = 110
 _LINES = {"loss_d": "discriminator", "loss_g": "generator", "score_real": "radiographs", "score_fake": "images"}
 
@@ -44,16 +44,18 @@ def plot_curves(run: Path, out: Path) -> None:
             path=run / STATS_NAME,
         )
     figure = Figure(figsize=_INCHES, dpi=_DPI, layout="constrained")
-    axes: Sequence[Axes] = figure.subplots(4, 1, sharex=True)
+    axes: Sequence[Axes] = figure.subplots(5, 1, sharex=True)
     _draw_lines(axes[0], passed, ("loss_d", "loss_g"), "loss")
     _draw_lines(axes[1], passed, ("score_real", "score_fake"), "score")
-    _draw_kid(axes[2], measurements(records))
-    _draw_lines(axes[3], passed, ("images_per_s",), "images/s")
+    measured = measurements(records)
+    _draw_measured(axes[2], measured, "kid", "KID to held-out films")
+    _draw_measured(axes[3], measured, "critic", "AUROC, films known by heart")
+    _draw_lines(axes[4], passed, ("images_per_s",), "images/s")
     for panel in axes:
         _mark_stages(panel, passed, named=panel is axes[0])
         panel.grid(alpha=0.3)
-    axes[3].set_xlabel("images shown")
-    axes[3].xaxis.set_major_formatter(lambda value, _position: f"{value:,.0f}")
+    axes[4].set_xlabel("images shown")
+    axes[4].xaxis.set_major_formatter(lambda value, _position: f"{value:,.0f}")
     figure.suptitle(f"{run.name}, {passed[-1]['nimg']:,} images shown")
     with atomic_path(out) as temporary:
         figure.savefig(temporary, format="png")
@@ -74,11 +76,11 @@ def _draw_lines(panel: Axes, passed: Sequence[Record], names: Sequence[str], tit
         panel.legend(loc="upper right")
 
 
-def _draw_kid(panel: Axes, measured: Sequence[Record]) -> None:
+def _draw_measured(panel: Axes, measured: Sequence[Record], name: str, title: str) -> None:
     nimgs = [record["nimg"] for record in measured]
-    panel.plot(nimgs, _values(measured, "kid"), marker="o", markersize=3, linewidth=1)
-    panel.fill_between(nimgs, _values(measured, "kid_low"), _values(measured, "kid_high"), alpha=0.2)
-    panel.set_ylabel("KID to held-out films" if measured else "KID (none measured)")
+    panel.plot(nimgs, _values(measured, name), marker="o", markersize=3, linewidth=1)
+    panel.fill_between(nimgs, _values(measured, f"{name}_low"), _values(measured, f"{name}_high"), alpha=0.2)
+    panel.set_ylabel(title if any(name in record for record in measured) else f"{title}\n(none measured)")
 
 
 def _mark_stages(panel: Axes, passed: Sequence[Record], *, named: bool) -> None:

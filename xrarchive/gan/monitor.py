@@ -31,10 +31,12 @@ from xrarchive.files import atomic_path, write_json
 from xrarchive.gan.health import SATURATED_GAP, duplicate_rate, feature_variance, find_troubles
 from xrarchive.gan.stats import Record, StatsFile, best_measurement, ticks
 from xrarchive.pixels import Pixels, area_average, write_grid
+from xrarchive.trained_films import ATTACK_BAR
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
+    from xrarchive.gan.memory import Memory
     from xrarchive.gan.realism import Kid
 
 LOG_NAME = "log.txt"
@@ -162,23 +164,41 @@ class Monitor:
             _write_board(self._board, record, images)
         return list(troubles.values())
 
-    def measured(self, nimg: int, kid: Kid) -> bool:
-        """Record a KID; one of the same `nimg` is replaced.
+    def measured(self, nimg: int, kid: Kid, memory: Memory | None = None) -> bool:
+        """Record a KID, and what the discriminator knows by heart; those of the same `nimg` are replaced.
 
         Returns:
-            Whether it is the lowest of the run; of equal ones, the earliest is.
+            Whether the KID is the lowest of the run; of equal ones, the earliest is.
         """
-        figures = {"kid": kid.value, "kid_low": kid.low, "kid_high": kid.high, "n": kid.n, "n_real": kid.n_real}
+        figures: Record = {"kid": kid.value, "kid_low": kid.low, "kid_high": kid.high, "n": kid.n, "n_real": kid.n_real}
+        if memory is not None:
+            figures |= {"critic": memory.value, "critic_low": memory.low, "critic_high": memory.high}
         self._stats.put({"nimg": nimg, **figures})
         self._write_best()
         best = self.best
         is_best = best is not None and best["nimg"] == nimg
         words = "the best so far" if is_best else f"best {best['kid']:.4g} at {best['nimg']:,}" if best else "no figure"
         self.say(f"KID {kid.value:.4g} ({kid.low:.4g} to {kid.high:.4g}, {kid.n:,} images) at {nimg:,}: {words}")
+        if memory is not None:
+            self._say_memory(memory)
         if self._board is not None:
             self._board.add_scalar("kid", kid.value, nimg)
+            if memory is not None:
+                self._board.add_scalar("critic", memory.value, nimg)
             self._board.flush()
         return is_best
+
+    def _say_memory(self, memory: Memory) -> None:
+        told = f"AUROC {memory.value:.3f} ({memory.low:.3f} to {memory.high:.3f}, {memory.n:,} films of either)"
+        if memory.leaks:
+            self.say(
+                f"memory: the discriminator tells films it was trained on from others, {told}. `publish` would keep "
+                f"these weights back (upper end above {ATTACK_BAR}); the images are not concerned. Earlier snapshots "
+                "know less by heart; more films, shift, contrast or a larger r1_gamma may help.",
+                level=logging.WARNING,
+            )
+        else:
+            self.say(f"training films told from others by the discriminator: {told}")
 
     def say(self, text: str, *, level: int = logging.INFO) -> None:
         """Add a line to log.txt and to `logging`."""

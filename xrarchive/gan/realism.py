@@ -39,11 +39,13 @@ class HeldOut:
 
     Attributes:
         split: Where they come from.
+        rows: int64 [M], ascending, which of the set they are.
         features: float32 [M, 1280].
         patients: int64 [M], equal for films of one patient.
     """
 
     split: str
+    rows: npt.NDArray[np.int64]
     features: npt.NDArray[np.float32]
     patients: npt.NDArray[np.int64]
 
@@ -119,9 +121,9 @@ def reference_features(
     if not rows.size:
         return None
     codes = np.unique(group_codes(radiographs.patients[rows], len(rows)), return_inverse=True)[1].astype(np.int64)
-    made = HeldOut(split, _features(radiographs, rows, px, on_status), codes)
+    made = HeldOut(split, rows, _features(radiographs, rows, px, on_status), codes)
     with atomic_open(path) as stream:
-        np.savez(stream, key=np.array(key), split=np.array(split), features=made.features, patients=codes)
+        np.savez(stream, key=key, split=split, rows=rows, features=made.features, patients=codes)
     return made
 
 
@@ -160,6 +162,6 @@ def _load(path: Path, key: str) -> HeldOut | None:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as found:
             if found["key"].item() != key:
                 return None
-            return HeldOut(str(found["split"].item()), found["features"], found["patients"])
+            return HeldOut(str(found["split"].item()), found["rows"], found["features"], found["patients"])
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
         return None

@@ -1,7 +1,7 @@
 """stats.jsonl, the course of a training: one JSON object a line, in the order of images shown.
 
     {"nimg": 4000, "steps": 125, "px": 64, "alpha": 0.5, "loss_d": ..., ...}      a tick, see `xrarchive.gan.monitor`
-    {"nimg": 8000, "kid": 0.31, "kid_low": ..., "kid_high": ..., "n": 1000, ...}  a measurement
+    {"nimg": 8000, "kid": 0.31, "kid_low": ..., "kid_high": ..., "n": 1000, ...}  a measurement; "critic": see memory
 
 Written by the monitor, read by `status` and the curves while it is written: without a lock and without torch.
 """

@@ -26,6 +26,7 @@ from xrarchive.gan.devices import Devices, open_devices, with_precision
 from xrarchive.gan.draws import batch_of, draw_augmentation, fixed_latents
 from xrarchive.gan.health import SATURATED_GAP, feature_variance
 from xrarchive.gan.loading import augment, load_batch
+from xrarchive.gan.memory import measure_memory
 from xrarchive.gan.monitor import Monitor, Tick, peak_memory_bytes
 from xrarchive.gan.ranges import grey, signed
 from xrarchive.gan.realism import HeldOut, kid_to_radiographs, reference_features
@@ -62,7 +63,8 @@ class Watch:
 
     Attributes:
         tick_nimg: Radiographs between two lines of figures, with a grid of the fixed latents.
-        metric_nimg: Radiographs between two measurements of KID to held-out films, from the last stage on; 0 = never.
+        metric_nimg: Radiographs between two measurements of KID to held-out films, and of the discriminator's memory of
+            its own, from the last stage on; 0 = never.
         tensorboard: Whether to write TensorBoard's files as well.
     """
 
@@ -291,9 +293,15 @@ def _held_out(run: _Run, monitor: Monitor) -> HeldOut | None:
 
 
 def _measure(monitor: Monitor, run: _Run, state: TrainingState, films: HeldOut) -> bool:
-    """KID of the averaged generator to held-out films; the best snapshot so far is kept. Whether it is this one."""
+    """KID of the averaged generator to held-out films, and what the discriminator knows by heart.
+
+    Returns:
+        Whether KID is the lowest so far; that snapshot is kept.
+    """
     images = _images(run, state, METRIC_IMAGES, run.settings.resolution, 1.0)
-    best = monitor.measured(state.nimg, kid_to_radiographs(images, films.features, patients=films.patients))
+    kid = kid_to_radiographs(images, films.features, patients=films.patients)
+    memory = measure_memory(state.discriminator, run.radiographs, run.rows, films.rows)
+    best = monitor.measured(state.nimg, kid, memory)
     if best:
         _save_snapshot(run.out / BEST_NAME, state, run)
     return best

@@ -121,13 +121,14 @@ def status(run_dir: Path, *, plot: Path | None = None) -> dict[str, Any]:
     Returns:
         `state` (`running`, `stopped` or `finished`), `nimg` of `total` images, `px` and `alpha` of the stage,
         `images_per_s` and, if it runs, `left_s` at that speed, `last` (the whole last tick), its `warnings`,
-        `best` (nimg and kid of the lowest KID), the newest `checkpoint`, `finished`. None = not known.
+        `best` (nimg and kid of the lowest KID), `critic` (nimg, auroc, low and high of the newest measure of how well
+        the discriminator tells its films from others), the newest `checkpoint`, `finished`. None = not known.
 
     Raises:
         InputDataError: If there is no training at `run_dir`, or its curves cannot be drawn.
     """
     from xrarchive.gan.curves import plot_curves
-    from xrarchive.gan.stats import best_measurement, read_stats, ticks
+    from xrarchive.gan.stats import best_measurement, measurements, read_stats, ticks
 
     run = read_json(
         run_dir / "run.json", what="generator run", fix=f"Start one: xrarchive train generator SET --out {run_dir}"
@@ -135,6 +136,7 @@ def status(run_dir: Path, *, plot: Path | None = None) -> dict[str, Any]:
     records, running = read_stats(run_dir), is_locked(run_dir)
     last = next(reversed(ticks(records)), {})
     best = best_measurement(records)
+    critic = next((record for record in reversed(measurements(records)) if "critic" in record), None)
     checkpoint = max((path.name for path in (run_dir / "checkpoints").glob("nimg-*")), default=None)
     nimg = max(last.get("nimg", 0), int(checkpoint.removeprefix("nimg-")) if checkpoint else 0)
     total = run["settings"]["nimg"]
@@ -153,5 +155,12 @@ def status(run_dir: Path, *, plot: Path | None = None) -> dict[str, Any]:
         "last": last,
         "warnings": last.get("warnings", []),
         "best": best and {"nimg": best["nimg"], "kid": best["kid"]},
+        "critic": critic
+        and {
+            "nimg": critic["nimg"],
+            "auroc": critic["critic"],
+            "low": critic["critic_low"],
+            "high": critic["critic_high"],
+        },
         "checkpoint": checkpoint,
     }

@@ -160,8 +160,9 @@ def _recognition(material: Material, training: _Side, holdout: _Side) -> Recogni
 
 def _attacks(material: Material, training: _Side, holdout: _Side) -> dict[str, Attack | str]:
     """The critic's scores, and errors of reconstruction, of training films and of held-out ones of the same sources."""
+    from xrarchive.gan.memory import critic_scores
     from xrarchive.gan.snapshots import load_discriminator, load_snapshot
-    from xrarchive.membership import FILMS, critic_scores, inversion_scores
+    from xrarchive.membership import FILMS, inversion_scores
 
     if isinstance(material.generator, str):
         return dict.fromkeys(("critic", "inversion"), material.generator)

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from xrarchive.errors import GateError, SettingsError
 from xrarchive.findings import nearest
+from xrarchive.trained_films import ATTACK_BAR
 from xrarchive.validation.measures import not_measured, rounded
 
 Status = Literal["passed", "failed", "waived", "not measured"]
@@ -59,7 +60,7 @@ class GateSettings:
     excess_retention: float = 0.7
     nearer: float = 0.55
     reidentified: float = 0.02
-    membership: float = 0.6
+    membership: float = ATTACK_BAR
 
     def __post_init__(self) -> None:
         """Refuse bars that cannot be met, or cannot fail.

@@ -6,7 +6,6 @@ Read in the order of the data: `search` (exact nearest neighbours), `films` (rad
 """
 
 from xrarchive.validation.privacy.audit import (
-    ATTACK_BAR,
     Attack,
     Films,
     Recognition,
@@ -14,14 +13,12 @@ from xrarchive.validation.privacy.audit import (
     films_of,
     measure_attacks,
     measure_privacy,
-    weights_are_safe,
 )
 from xrarchive.validation.privacy.films import mirrored_films, shifted_films
 from xrarchive.validation.privacy.planting import COPIES, plant
 from xrarchive.validation.privacy.search import BLOCK_BYTES, FeatureRows, Neighbours, nearest_neighbours
 
 __all__ = [
-    "ATTACK_BAR",
     "BLOCK_BYTES",
     "COPIES",
     "Attack",
@@ -37,5 +34,4 @@ __all__ = [
     "nearest_neighbours",
     "plant",
     "shifted_films",
-    "weights_are_safe",
 ]

@@ -18,6 +18,7 @@ from xrarchive.pixels import Pixels
 from xrarchive.radiographs import RadiographSet
 from xrarchive.records import OnStatus, Status, ignore_status
 from xrarchive.statistics import bootstrap_auroc
+from xrarchive.trained_films import ATTACK_BAR
 from xrarchive.validation.measures import Measure, measure, not_measured
 from xrarchive.validation.privacy import nearness
 from xrarchive.validation.privacy.films import mirrored_films, shifted_films, to_search_size
@@ -40,8 +41,6 @@ REIDENTIFICATION = "reidentification"
 
 # Held-out films searched for in pixels, of which a film takes about 10 ms: enough for a first percentile.
 UNSEEN_FILMS = 1000
-# Weights may be published if an attack's AUROC is at most this, at the upper end of its interval.
-ATTACK_BAR = 0.6
 
 _NO_FILMS = (
     "The films the generator was trained on are not at hand, so that images could not be compared with them: "
@@ -196,14 +195,6 @@ def measure_attacks(attacks: Mapping[str, Attack | str], *, seed: int) -> dict[s
         attack = attacks.get(name, _NO_ATTACK)
         found[name] = not_measured(attack) if isinstance(attack, str) else _measure_attack(attack, seed)
     return found
-
-
-def weights_are_safe(membership: Mapping[str, Measure]) -> bool | None:
-    """Whether every attack's AUROC has its upper bound at `ATTACK_BAR` at most; None if one was not made."""
-    highs = [found.get("high") for found in membership.values()]
-    if not highs or not all(isinstance(high, int | float) for high in highs):
-        return None
-    return all(float(str(high)) <= ATTACK_BAR for high in highs)
 
 
 def _measure_attack(attack: Attack, seed: int) -> Measure:
