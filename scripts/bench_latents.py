@@ -33,7 +33,7 @@ from bench_latents_labels import build_archive, draw_images, measure_diversity, 
 from bench_latents_speed import make_tasks, pool_outputs, time_task
 from bench_latents_utility import measure_utility
 
-from xrarchive.building import weights_path
+from xrarchive.bundled import weights_path
 from xrarchive.classifier.offering import list_offerings
 from xrarchive.files import sha256_file, write_json
 from xrarchive.gan.devices import computes_bfloat16

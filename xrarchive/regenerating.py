@@ -50,7 +50,7 @@ def regenerate(archive_dir: Path, generator: Path, *, count: int) -> Regenerated
     """
     import torch
 
-    from xrarchive.building import package_versions
+    from xrarchive.building.making import package_versions
     from xrarchive.gan.layers import kernels_ready
     from xrarchive.gan.snapshots import load_snapshot
     from xrarchive.synthesis import render

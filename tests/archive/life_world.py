@@ -18,7 +18,7 @@ from xrarchive.archive.manifest import MANIFEST_NAME, Manifest, read_manifest, s
 from xrarchive.archive.reader import check_archive
 from xrarchive.archive.readme import read_head
 from xrarchive.archive.schema import DATA, PROVENANCE, hash_pixels
-from xrarchive.building import _still_wanted
+from xrarchive.building.asking import still_wanted
 from xrarchive.files import locked
 from xrarchive.plan import Plan, SearchSettings
 from xrarchive.records import ImageRequest
@@ -34,7 +34,7 @@ def plan_extension(folder: Path, total: int) -> Plan | None:
     manifest = read_manifest(folder)
     record = manifest.builds[-1]
     wanted = [ImageRequest(request.findings, total, request.absent) for request in REQUESTS]
-    asked = _still_wanted(folder, manifest, wanted, record.seed)
+    asked = still_wanted(folder, manifest, wanted, record.seed)
     weights = {role: found.sha256 for role, found in record.weights.items()}
     first = manifest.units(record.seed)
     return Plan(asked, weights, record.seed, SearchSettings(**record.settings), first) if asked else None

@@ -14,7 +14,7 @@ from xrarchive import pipeline
 from xrarchive.archive.manifest import FORMAT, MANIFEST_NAME, read_manifest, require_current, write_manifest
 from xrarchive.archive.reader import check_archive, read_pixels, read_table
 from xrarchive.archive.schema import hash_pixels
-from xrarchive.building import package_versions
+from xrarchive.building.making import package_versions
 from xrarchive.bundled import bundled_weights
 from xrarchive.errors import InputDataError
 from xrarchive.files import dump_json, sha256_bytes, sha256_file

@@ -15,7 +15,8 @@ import reference_segal
 import torch
 from torch import Tensor
 
-from xrarchive import building, pipeline
+from xrarchive import pipeline
+from xrarchive.building import making
 from xrarchive.errors import InputDataError, PlanChangedError
 from xrarchive.gan.adopt import child, pickles
 from xrarchive.gan.adopt.adopting import adopt_weights, fit_widths
@@ -403,7 +404,7 @@ def test_an_archive_can_be_built_with_imported_weights(tmp_path: Path, tiny_guid
     path, _ = segal(tmp_path)
     adopt_weights(path, tmp_path / "grey.safetensors", kind="segal2020", grey=True)
     studio = open_studio(tmp_path / "grey.safetensors", tiny_guide, tiny_judge)
-    assert building._terms(studio) == sorted({*studio.guide.meta["terms"], *studio.judge.meta["terms"]})
+    assert making._terms(studio) == sorted({*studio.guide.meta["terms"], *studio.judge.meta["terms"]})
     card = pipeline.model_card(
         {"generator": tmp_path / "grey.safetensors", "guide": tiny_guide, "judge": tiny_judge}, dataset=None
     )

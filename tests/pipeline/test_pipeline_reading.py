@@ -12,7 +12,7 @@ from xrarchive import pipeline
 from xrarchive.archive.manifest import read_manifest
 from xrarchive.archive.schema import write_shard
 from xrarchive.archive.shards import commit, record_file
-from xrarchive.building import package_versions
+from xrarchive.building.making import package_versions
 from xrarchive.errors import InputDataError
 
 ROWS = len(FINDINGS) * PER_CLASS

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from xrarchive.bootstrap import disjoint_halves, group_codes, make_rng
-from xrarchive.building import weights_path
+from xrarchive.bundled import weights_path
 from xrarchive.classifier.classifier import load_classifier
 from xrarchive.features import extract_features, open_space
 from xrarchive.radiographs import ingest, open_set

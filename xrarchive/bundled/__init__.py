@@ -16,6 +16,13 @@ def bundled_weights(role: str) -> Path:
     return _FOLDER / f"{role}.safetensors"
 
 
+def weights_path(role: str, given: Path | None) -> Path:
+    """The weight file of a role: bundled, a file, or the one inside a run folder."""
+    if given is None:
+        return bundled_weights(role)
+    return given / f"{role}.safetensors" if given.is_dir() else given
+
+
 def bundled_reference() -> Path:
     """Path of the bundled reference statistics."""
     return _FOLDER / REFERENCE_NAME

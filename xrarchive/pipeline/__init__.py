@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from xrarchive.archive.changing import find_leftovers, remove_leftovers, split, withdraw
     from xrarchive.archive.merging import merge
-    from xrarchive.building import BuildReport, build, extend, weights_path
+    from xrarchive.building import BuildReport, build, extend
+    from xrarchive.bundled import weights_path
     from xrarchive.features.cache import user_cache
     from xrarchive.pipeline.publishing import model_card, publish, retract, write_card
     from xrarchive.pipeline.reading import Checked, check, diff, export_archive, load, log
@@ -79,7 +80,8 @@ _HOMES = {
     "xrarchive.radiographs": ("ingest", "survey"),
     "xrarchive.pipeline.training": ("estimate_cost", "status", "train_classifier", "train_generator"),
     "xrarchive.pipeline.weights": ("export_weights", "import_weights", "import_xrv", "show_weights"),
-    "xrarchive.building": ("BuildReport", "build", "extend", "weights_path"),
+    "xrarchive.bundled": ("weights_path",),
+    "xrarchive.building": ("BuildReport", "build", "extend"),
     "xrarchive.archive.changing": ("find_leftovers", "remove_leftovers", "split", "withdraw"),
     "xrarchive.archive.merging": ("merge",),
     "xrarchive.features.cache": ("user_cache",),

@@ -126,7 +126,7 @@ def publish(
     """
     from xrarchive import hub
     from xrarchive.archive import signing
-    from xrarchive.building import weights_path
+    from xrarchive.bundled import weights_path
 
     if sign is not None and not dry_run:
         signing.sign(archive_dir, sign)

@@ -62,7 +62,7 @@ def check(
         DamageError: If the manifest is damaged.
     """
     from xrarchive.archive import signing
-    from xrarchive.building import weights_path
+    from xrarchive.bundled import weights_path
 
     report = check_archive(archive_dir, read_data=read_data, part=part, decode=decode, on_status=on_status)
     failed, signed_by, again = [], None, None

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xrarchive.building import weights_path
+from xrarchive.bundled import weights_path
 from xrarchive.errors import InputDataError
 from xrarchive.files import read_json, write_json
 from xrarchive.findings import make_vocabulary

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from xrarchive.archive.manifest import Manifest, read_manifest
 from xrarchive.archive.reader import read_table
 from xrarchive.archive.schema import GUIDE_PREFIX, JUDGE_PREFIX, PROVENANCE
-from xrarchive.building import weights_path
-from xrarchive.bundled import bundled_reference
+from xrarchive.bundled import bundled_reference, weights_path
 from xrarchive.errors import InputDataError
 from xrarchive.estimates import RESAMPLES
 from xrarchive.files import sha256_file

@@ -153,7 +153,7 @@ def test_an_interrupted_build_goes_on_and_gives_the_same_bytes(built, weights, t
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_builds_killed_at_random_moments_end_in_the_same_archive(built, weights, tmp_path):
-    script = Path(__file__).with_name("kill_builds.py")
+    script = Path(__file__).parent.parent / "kill_builds.py"
     arguments = ["--out", tmp_path / "archive", "--kills", KILLS, "--weights", *weights.values()]
     told = subprocess.run(
         [sys.executable, script, *map(str, arguments)], capture_output=True, text=True, timeout=280, check=False

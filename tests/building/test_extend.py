@@ -169,7 +169,7 @@ def test_a_share_that_comes_late_makes_nothing_again(archive, weights, tmp_path,
     def overtaken(folder, plan, **options):
         found = claim(folder, plan, **options)
         monkeypatch.setattr(writer, "claim_folder", claim)
-        monkeypatch.setattr("xrarchive.building.locked", lambda *_, **__: contextlib.nullcontext())
+        monkeypatch.setattr("xrarchive.building.making.locked", lambda *_, **__: contextlib.nullcontext())
         pipeline.extend(shared, units=(2, 2), **grown)
         return found
 
