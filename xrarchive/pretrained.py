@@ -289,7 +289,8 @@ def find_weights(source: str | Path, role: str, revision: str | None = None) -> 
     if not (found / file).is_file():
         raise InputDataError(
             f"{found} holds no {file}.",
-            fix="Give a weight file, a run folder, or what `publish` made of weights; xrarchive.load is for archives.",
+            fix="Give a weight file, a run folder, or what `publish` made of weights; xrarchive.load is for archives, "
+            "xrarchive.gan.pretrained.PretrainedGenerator for what `weights export` wrote.",
             path=found,
         )
     return found / file
