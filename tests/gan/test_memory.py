@@ -43,9 +43,9 @@ def test_what_was_learnt_by_heart_is_seen(critic, radiographs):
     assert all(parameter.requires_grad for parameter in critic.parameters())
 
 
-@pytest.mark.parametrize(("high", "leaks"), [(0.6, False), (0.61, True)])
-def test_the_bar_is_that_of_publishing(high, leaks):
-    assert Memory(0.5, 0.4, high, 10).leaks == leaks
+@pytest.mark.parametrize(("low", "high", "leaks"), [(0.51, 0.6, False), (0.51, 0.61, True), (0.4, 0.7, False)])
+def test_the_bar_is_that_of_publishing_and_few_films_are_no_leak(low, high, leaks):
+    assert Memory(0.55, low, high, 10).leaks == leaks
 
 
 def test_only_films_of_sources_that_both_sides_have_are_compared(critic, radiographs, monkeypatch):

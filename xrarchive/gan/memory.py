@@ -48,8 +48,8 @@ class Memory:
 
     @property
     def leaks(self) -> bool:
-        """Whether the weights of this discriminator would be kept back."""
-        return self.high > ATTACK_BAR
+        """Whether the weights of this discriminator would be kept back, and not for want of films alone."""
+        return self.low > 0.5 and self.high > ATTACK_BAR
 
 
 def measure_memory(
