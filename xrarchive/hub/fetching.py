@@ -25,7 +25,7 @@ from xrarchive.hub.faults import TransientError
 from xrarchive.hub.locating import Remote, locate
 from xrarchive.hub.versions import list_versions
 
-_TRIES_IF_KNOWN = 2  # of asking what a tag names, where the cache knows what it named before
+_FEW_TRIES = 2  # of asking what a tag names, where the cache knows what it named before, or the answer can be missed
 
 _log = logging.getLogger(__name__)
 
@@ -68,9 +68,9 @@ def _warn_if_retracted_in_folder(version: Path) -> None:
 
 
 def _warn_if_retracted(hub: HubClient, content: RepoContent, tag: str) -> None:
-    """The same of a version on a Hub; asked once, and where nobody answers what the cache knows counts."""
+    """The same of a version on a Hub; where nobody answers, what the cache knows counts."""
     with contextlib.suppress(AccessError, RemoteError, DamageError):  # as a rule there is no such tag
-        path, _ = fetch(hub, content, RETRACTIONS_NAME, f"{tag}-retracted", tries=1)
+        path, _ = fetch(hub, content, RETRACTIONS_NAME, f"{tag}-retracted", tries=_FEW_TRIES)
         if notice := load_retractions(path).get(tag):
             _warn_of(f"{content.repo}@{tag}", notice)
 
@@ -101,7 +101,7 @@ def fetch(
     """
     known = _remembered(content, path, revision)
     try:
-        commit = hub.commit_of(content, revision, tries=tries if known is None else min(tries, _TRIES_IF_KNOWN))
+        commit = hub.commit_of(content, revision, tries=tries if known is None else min(tries, _FEW_TRIES))
     except RemoteError as err:
         if known is None or not _out_of_reach(err):
             raise
