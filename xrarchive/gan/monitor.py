@@ -182,9 +182,8 @@ class Monitor:
         if memory is not None:
             self._say_memory(memory)
         if self._board is not None:
-            self._board.add_scalar("kid", kid.value, nimg)
-            if memory is not None:
-                self._board.add_scalar("critic", memory.value, nimg)
+            for name in sorted(figures.keys() & {"kid", "critic"}):
+                self._board.add_scalar(name, figures[name], nimg)
             self._board.flush()
         return is_best
 
